@@ -1,0 +1,26 @@
+//! Aquatint: an image CDN edge cache.
+//!
+//! # The path of a request
+//! 1. **Guard** ([`edge`]): limits on method, URL and headers; the route by host and path.
+//! 2. **Key** ([`key`]): the URL's canonical text, whose BLAKE3-128 is only its name. What the key leaves out
+//!    does not reach the origin either.
+//! 3. **Look up** the entry ([`store`]): memory first, synchronously, then SSD.
+//! 4. **May it be served?** ([`http`]): fresh, stale within a window, or to be asked for again (RFC 9111).
+//! 5. **Bytes**: the blob that the entry's digest names, in parts of 1 MiB.
+//! 6. **Miss** ([`serve`]): one flight per key, detached from the client who started it. It asks the origin
+//!    ([`upstream`]), with a condition where an entry exists, and streams to everybody who waits.
+//! 7. **Store**: the blob, unless equal bytes are there already, then the entry. Never a body cut short.
+//! 8. **Respond** from one data type: status, headers, body, ranges, Cache-Status, access log and metrics all
+//!    derive from it.
+//!
+//! # The words
+//! *edge*: a node that received a client's request. *origin*: where images come from, an HTTP server or a directory.
+//! *route*: host and path prefix, leading to an origin and a policy. *entry*: what is known of a stored response:
+//! status, headers, times, digest. *blob*: immutable bytes, named by their digest. *fill*: an origin request whose
+//! response is being stored. *flight*: a fill and those who wait for it. *pass*: an answer that goes by the cache.
+//!
+//! # The floors
+//! A module uses only floors below its own, and none beside it; `tests/tidy.rs` holds that as code.
+
+// Floor 0: uses nothing of ours.
+pub mod base;
