@@ -24,3 +24,7 @@
 
 // Floor 0: uses nothing of ours.
 pub mod base;
+
+// Floor 1: pure. No input or output; the time is handed in.
+pub mod http;
+pub mod key;

@@ -1,0 +1,344 @@
+//! URLs and keys: from what a request names to the one text that stands for it.
+//!
+//! Invariant: the origin is asked for exactly what the key's text says, so that two requests that could differ at
+//! the origin never share a key. Normalising a normalised URL changes nothing. It does not know requests,
+//! routes or the store.
+
+mod encoding;
+mod host;
+mod path;
+mod query;
+
+pub use query::{Keep, Order, QueryPolicy, Versioned};
+
+use std::borrow::Cow;
+use std::fmt;
+
+/// BLAKE3-128 of a key's text, the same on every node. A fast hash without a key would let an attacker choose
+/// two URLs of one name.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyName([u8; 16]);
+
+/// The canonical text of a URL, `http://shop.example/a/b.jpg?v=3`, and its name.
+#[derive(Clone, PartialEq, Eq)]
+pub struct CacheKey {
+    name: KeyName,
+    text: String,
+    host_start: usize,
+    path_start: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    Http,
+    Https,
+}
+
+/// What a request names. Neither part holds the `?` between path and query.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestUrl<'a> {
+    pub scheme: Scheme,
+    /// `Host` or `:authority`, with a port or without.
+    pub host: &'a str,
+    pub path: &'a str,
+    pub query: Option<&'a str>,
+}
+
+/// What a request asks for, normalised.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Target {
+    pub key: CacheKey,
+    pub versioned: Versioned,
+}
+
+/// Why a URL names nothing; the request is refused as a bad one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UrlError {
+    #[error("the host is neither a name nor an address; the request is refused")]
+    Host,
+    #[error("the port is no number from 1 to 65535; the request is refused")]
+    Port,
+    #[error("the path does not start with a slash; the request is refused")]
+    RelativePath,
+    #[error("the path climbs above its root; the request is refused")]
+    AboveRoot,
+    #[error("the URL holds a control character; the request is refused")]
+    Control,
+    #[error("the URL holds a space or a #; the request is refused")]
+    Delimiter,
+    #[error("the path holds a backslash; the request is refused")]
+    Backslash,
+    #[error("a % in the URL is not followed by two hexadecimal digits; the request is refused")]
+    PercentEncoding,
+}
+
+/// Normalises a URL (RFC 3986 section 6.2.2 and 6.2.3) and leaves out what the policy does not keep.
+pub fn target(url: &RequestUrl<'_>, policy: &QueryPolicy) -> Result<Target, UrlError> {
+    let query = url.query.unwrap_or_default();
+    let prefix = url.scheme.prefix();
+    let capacity = prefix.len() + url.host.len() + url.path.len() + 1 + query.len();
+    let mut text = String::with_capacity(capacity);
+    text.push_str(prefix);
+    host::push(&mut text, url.host, url.scheme)?;
+    let path_start = text.len();
+    text.push_str(&normalise_path(url.path)?);
+    let versioned = query::push(&mut text, query, policy)?;
+    let key = CacheKey {
+        name: KeyName::of(&text),
+        text,
+        host_start: prefix.len(),
+        path_start,
+    };
+    Ok(Target { key, versioned })
+}
+
+/// The path as it goes into the key, for what has to be decided by it before there is a key. Allocates only where
+/// something is to be normalised, and changes nothing that is normal.
+pub fn normalise_path(path: &str) -> Result<Cow<'_, str>, UrlError> {
+    path::normalise(path)
+}
+
+impl Target {
+    /// What the origin is asked for: nothing beside the key reaches it.
+    pub fn path_and_query(&self) -> &str {
+        self.key.path_and_query()
+    }
+}
+
+impl CacheKey {
+    pub fn name(&self) -> KeyName {
+        self.name
+    }
+
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The normalised host, with its port unless that is the scheme's own.
+    pub fn host(&self) -> &str {
+        &self.text[self.host_start..self.path_start]
+    }
+
+    pub fn path_and_query(&self) -> &str {
+        &self.text[self.path_start..]
+    }
+}
+
+impl KeyName {
+    fn of(text: &str) -> Self {
+        let hash = blake3::hash(text.as_bytes());
+        KeyName(*hash.as_bytes().first_chunk().expect("32 bytes hold 16"))
+    }
+
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        KeyName(bytes)
+    }
+
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+}
+
+impl Scheme {
+    pub const fn name(self) -> &'static str {
+        match self {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+        }
+    }
+
+    const fn prefix(self) -> &'static str {
+        match self {
+            Scheme::Http => "http://",
+            Scheme::Https => "https://",
+        }
+    }
+
+    const fn default_port(self) -> u16 {
+        match self {
+            Scheme::Http => 80,
+            Scheme::Https => 443,
+        }
+    }
+}
+
+impl std::hash::Hash for CacheKey {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
+    }
+}
+
+impl fmt::Debug for CacheKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl fmt::Debug for KeyName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn url<'a>(host: &'a str, path: &'a str, query: Option<&'a str>) -> RequestUrl<'a> {
+        RequestUrl {
+            scheme: Scheme::Http,
+            host,
+            path,
+            query,
+        }
+    }
+
+    fn key(url: &RequestUrl<'_>) -> CacheKey {
+        target(url, &QueryPolicy::default()).unwrap().key
+    }
+
+    #[test]
+    fn the_text_reads_as_the_url_and_has_the_same_name_on_every_node() {
+        let key = key(&url("shop.example", "/a/b.jpg", Some("v=3")));
+        assert_eq!(key.text(), "http://shop.example/a/b.jpg?v=3");
+        assert_eq!(key.host(), "shop.example");
+        assert_eq!(key.path_and_query(), "/a/b.jpg?v=3");
+        let hash = blake3::hash(key.text().as_bytes());
+        assert_eq!(key.name().as_bytes(), &hash.as_bytes()[..16]);
+    }
+
+    #[test]
+    fn spellings_of_one_url_have_one_key() {
+        let plain = key(&url("shop.example", "/a/b~c.jpg", None));
+        for (host, path, query) in [
+            ("SHOP.example", "/a/b~c.jpg", None),
+            ("shop.example:80", "/a/b~c.jpg", None),
+            ("shop.example:", "/a/b~c.jpg", Some("")),
+            ("shop.example", "/%61/b%7ec.jpg", None),
+            ("shop.example", "/x/../a/./b~c.jpg", Some("&&")),
+            ("shop.example", "/a/%2E%2e/%2e/a/b~c.jpg", None),
+        ] {
+            assert_eq!(key(&url(host, path, query)), plain, "{host} {path} {query:?}");
+        }
+    }
+
+    #[test]
+    fn schemes_hosts_and_ports_are_apart() {
+        let http = url("shop.example", "/a", None);
+        let https = RequestUrl {
+            scheme: Scheme::Https,
+            ..http
+        };
+        let texts = [
+            http,
+            https,
+            url("shop.example:8080", "/a", None),
+            url("shop.example.", "/a", None),
+        ]
+        .map(|url| key(&url).text().to_owned());
+        let expected = [
+            "http://shop.example/a",
+            "https://shop.example/a",
+            "http://shop.example:8080/a",
+            "http://shop.example./a",
+        ];
+        assert_eq!(texts, expected);
+    }
+
+    fn any_query_policy() -> impl Strategy<Value = QueryPolicy> {
+        let names = || prop::collection::vec("[a-e]", 0..3);
+        let keep = prop_oneof![
+            Just(Keep::All),
+            Just(Keep::None),
+            names().prop_map(Keep::Include),
+            names().prop_map(Keep::Exclude),
+        ];
+        let order = prop_oneof![Just(Order::Sorted), Just(Order::AsGiven)];
+        (keep, order, prop::option::of("[a-e]")).prop_map(|(keep, order, version_parameter)| QueryPolicy {
+            keep,
+            order,
+            version_parameter,
+        })
+    }
+
+    /// Paths that mean something more often than chance would make them.
+    const PATH: &str = "/([a-c]|\\.|/|%2[eEfF]|%[46][1-3]|%C3|[|{ü]|//|\\.\\.){0,12}";
+    const QUERY: &str = "([a-e]|[a-e]=|=|&|%2[06bB]|%[46][1-3]|\\+|[|\\[ü?/]){0,16}";
+    const HOST: &str = "([a-cA-C0-9]{1,3}\\.){0,2}[a-cA-C]{1,3}(:(80|443|8080)?)?";
+
+    fn split(text: &str) -> (&str, Option<&str>) {
+        text.split_once('?')
+            .map_or((text, None), |(path, query)| (path, Some(query)))
+    }
+
+    proptest! {
+        #[test]
+        fn no_url_makes_normalising_panic(
+            host in ".{0,20}", path in ".{0,40}", query in prop::option::of(".{0,40}"), policy in any_query_policy(),
+        ) {
+            if let Ok(target) = target(&url(&host, &path, query.as_deref()), &policy) {
+                prop_assert!(target.key.text().bytes().all(|byte| byte.is_ascii_graphic()));
+            }
+        }
+
+        #[test]
+        fn normalising_a_normalised_url_changes_nothing(
+            host in HOST, path in PATH, query in prop::option::of(QUERY), policy in any_query_policy(),
+        ) {
+            if let Ok(once) = target(&url(&host, &path, query.as_deref()), &policy) {
+                let (path, query) = split(once.path_and_query());
+                let twice = target(&url(once.key.host(), path, query), &policy);
+                prop_assert_eq!(twice, Ok(once));
+            }
+        }
+
+        #[test]
+        fn a_normalised_path_is_the_keys_and_is_borrowed_from_then_on(path in prop_oneof![PATH, ".{0,20}"]) {
+            let normal = normalise_path(&path);
+            let made = target(&url("a", &path, None), &QueryPolicy::default());
+            prop_assert_eq!(made.as_ref().map(Target::path_and_query), normal.as_deref());
+            if let Ok(normal) = &normal {
+                let again = normalise_path(normal);
+                prop_assert!(matches!(again, Ok(Cow::Borrowed(same)) if same == normal));
+                prop_assert_eq!(target(&url("a", normal, None), &QueryPolicy::default()), made);
+            }
+        }
+
+        #[test]
+        fn a_text_names_one_scheme_host_and_target(
+            hosts in [HOST, HOST], paths in [PATH, PATH], queries in prop::array::uniform2(prop::option::of(QUERY)),
+            secure in prop::array::uniform2(any::<bool>()), policy in any_query_policy(),
+        ) {
+            let made = |at: usize| {
+                let scheme = if secure[at] { Scheme::Https } else { Scheme::Http };
+                let url = RequestUrl { scheme, ..url(&hosts[at], &paths[at], queries[at].as_deref()) };
+                let key = target(&url, &policy).ok()?.key;
+                Some((scheme.name(), key.host().to_owned(), key.path_and_query().to_owned(), key))
+            };
+            if let (Some(one), Some(other)) = (made(0), made(1)) {
+                let same_request = (one.0, &one.1, &one.2) == (other.0, &other.1, &other.2);
+                prop_assert_eq!(same_request, one.3.text() == other.3.text());
+                prop_assert_eq!(same_request, one.3.name() == other.3.name());
+            }
+        }
+
+        #[test]
+        fn urls_without_a_special_byte_are_told_apart(
+            one in "/[a-z0-9/]{0,6}", other in "/[a-z0-9/]{0,6}", query in "[a-z]{0,3}(=[a-z]{0,2})?",
+        ) {
+            let queried = key(&url("a", &one, Some(&query)));
+            prop_assert_eq!(queried == key(&url("a", &other, Some(&query))), one == other);
+            prop_assert_eq!(queried == key(&url("a", &one, None)), query.is_empty());
+        }
+
+        #[test]
+        fn what_is_left_has_no_dot_segment_and_no_encoded_unreserved_byte(path in PATH) {
+            if let Ok(target) = target(&url("a", &path, None), &QueryPolicy::default()) {
+                let normal = target.path_and_query();
+                prop_assert!(normal.split('/').all(|segment| segment != "." && segment != ".."));
+                prop_assert!(!normal.contains("%61") && !normal.contains("%2E") && !normal.contains("%2e"));
+            }
+        }
+    }
+}
