@@ -28,3 +28,6 @@ pub mod base;
 // Floor 1: pure. No input or output; the time is handed in.
 pub mod http;
 pub mod key;
+
+// Floor 2: where bytes are kept and where they come from.
+pub mod store;

@@ -1,0 +1,317 @@
+//! Entries and parts as bytes on the SSD.
+//!
+//! Numbers are little-endian. An entry: version, status, four times in milliseconds, digest, length of the body,
+//! then key text and header block, each after its length. A part: version, then [`WHOLE`] for a body of one
+//! part or [`PIECE`] and the part's own digest, then its bytes. Invariant: bytes that were not written by this
+//! version, whole, decode to nothing. It does not know where the bytes lie.
+
+use super::entry::{Body, Entry, PartId};
+use crate::base::clock::Timestamp;
+use crate::base::digest::Digest;
+use crate::http::freshness::Lifetime;
+use crate::http::header_block::{HeaderBlock, HeaderBlockError};
+use bytes::{Buf, BufMut, Bytes};
+use http::StatusCode;
+use std::io;
+
+/// Counts up whenever the layout changes; what another version wrote is a miss.
+pub(super) const VERSION: u8 = 1;
+
+const WHOLE: u8 = 0;
+const PIECE: u8 = 1;
+
+/// All that comes before an entry's two texts.
+const ENTRY_FIXED_BYTES: usize = 1 + 2 + 4 * 8 + 32 + 8;
+
+/// Version, kind and digest of a [`PIECE`].
+const PIECE_HEADER_BYTES: usize = 2 + 32;
+
+/// Why bytes are no entry or part; they are treated as absent.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum CodecError {
+    #[error("stored bytes are of version {0}; they count as absent")]
+    Version(u8),
+    #[error("stored bytes end too early; they count as absent")]
+    Truncated,
+    #[error("stored bytes go on after their end; they count as absent")]
+    Excess,
+    #[error("a stored field is invalid; the bytes count as absent")]
+    Field,
+    #[error("stored headers are invalid; the entry counts as absent")]
+    Headers(#[from] HeaderBlockError),
+    #[error("a stored part's bytes are not those of its digest; it counts as absent")]
+    Digest,
+}
+
+pub(super) fn encode_entry(entry: &Entry) -> Bytes {
+    let headers = entry.headers.as_bytes();
+    let mut bytes = Vec::with_capacity(ENTRY_FIXED_BYTES + 8 + entry.key_text.len() + headers.len());
+    bytes.put_u8(VERSION);
+    bytes.put_u16_le(entry.status.as_u16());
+    let Lifetime {
+        born_at,
+        fresh_until,
+        revalidate_until,
+        error_until,
+    } = entry.lifetime;
+    for time in [born_at, fresh_until, revalidate_until, error_until] {
+        bytes.put_u64_le(time.as_millis());
+    }
+    bytes.put_slice(entry.body.digest.as_bytes());
+    bytes.put_u64_le(entry.body.length);
+    put_text(&mut bytes, entry.key_text.as_bytes());
+    put_text(&mut bytes, headers);
+    bytes.into()
+}
+
+pub(super) fn decode_entry(bytes: &Bytes) -> Result<Entry, CodecError> {
+    let mut rest = &bytes[..];
+    take_version(&mut rest)?;
+    if rest.len() < ENTRY_FIXED_BYTES - 1 {
+        return Err(CodecError::Truncated);
+    }
+    let status = StatusCode::from_u16(rest.get_u16_le()).map_err(|_| CodecError::Field)?;
+    let lifetime = Lifetime {
+        born_at: Timestamp::from_millis(rest.get_u64_le()),
+        fresh_until: Timestamp::from_millis(rest.get_u64_le()),
+        revalidate_until: Timestamp::from_millis(rest.get_u64_le()),
+        error_until: Timestamp::from_millis(rest.get_u64_le()),
+    };
+    let body = Body {
+        digest: take_digest(&mut rest)?,
+        length: rest.get_u64_le(),
+    };
+    let key_text = std::str::from_utf8(take_text(&mut rest)?).map_err(|_| CodecError::Field)?;
+    let headers = HeaderBlock::from_bytes(Bytes::copy_from_slice(take_text(&mut rest)?))?;
+    if !rest.is_empty() {
+        return Err(CodecError::Excess);
+    }
+    Ok(Entry::from_parts(
+        key_text.into(),
+        status,
+        headers,
+        lifetime,
+        body,
+    ))
+}
+
+/// Writes a part; the digest of a [`PIECE`] is taken here, off the request's path.
+pub(super) fn write_part(part: &StoredPart, writer: &mut impl io::Write) -> io::Result<()> {
+    let piece: &[u8] = match part {
+        StoredPart::Whole(bytes) => {
+            writer.write_all(&[VERSION, WHOLE])?;
+            return writer.write_all(bytes);
+        }
+        StoredPart::Piece(bytes) => bytes,
+        StoredPart::Read(part) => &part.bytes,
+    };
+    writer.write_all(&[VERSION, PIECE])?;
+    writer.write_all(Digest::of(piece).as_bytes())?;
+    writer.write_all(piece)
+}
+
+/// Reads all that is left of `reader`. Its bytes are not proven yet.
+pub(super) fn read_part(reader: &mut impl io::Read) -> io::Result<ReadPart> {
+    let mut header = [0; 2];
+    reader.read_exact(&mut header)?;
+    let proof = match header {
+        [VERSION, WHOLE] => Proof::Body,
+        [VERSION, PIECE] => {
+            let mut digest = [0; 32];
+            reader.read_exact(&mut digest)?;
+            Proof::Own(Digest::from_bytes(digest))
+        }
+        _ => return Err(io::ErrorKind::InvalidData.into()),
+    };
+    let mut bytes = Vec::new();
+    reader.read_to_end(&mut bytes)?;
+    let bytes = bytes.into();
+    Ok(ReadPart { proof, bytes })
+}
+
+/// A part on its way to the SSD or from it.
+#[derive(Clone, Debug)]
+pub(super) enum StoredPart {
+    /// The only part of its body: the body's digest is its own.
+    Whole(Bytes),
+    Piece(Bytes),
+    Read(ReadPart),
+}
+
+/// A part as it was read, with nothing proven.
+#[derive(Clone, Debug)]
+pub(super) struct ReadPart {
+    proof: Proof,
+    bytes: Box<[u8]>,
+}
+
+/// The digest that a part must have.
+#[derive(Clone, Copy, Debug)]
+enum Proof {
+    /// That of its body, of which it is the only part.
+    Body,
+    Own(Digest),
+}
+
+impl ReadPart {
+    /// The bytes, proven to be those that were stored under `id`.
+    pub(super) fn verified(self, id: &PartId) -> Result<Box<[u8]>, CodecError> {
+        let digest = match self.proof {
+            Proof::Body if id.index == 0 => id.digest,
+            Proof::Body => return Err(CodecError::Field),
+            Proof::Own(digest) => digest,
+        };
+        match Digest::of(&self.bytes) == digest {
+            true => Ok(self.bytes),
+            false => Err(CodecError::Digest),
+        }
+    }
+}
+
+impl StoredPart {
+    pub(super) fn new(body: &Body, bytes: Bytes) -> Self {
+        match body.part_count() {
+            1 => StoredPart::Whole(bytes),
+            _ => StoredPart::Piece(bytes),
+        }
+    }
+
+    /// An upper bound.
+    pub(super) fn encoded_bytes_max(&self) -> usize {
+        let bytes = match self {
+            StoredPart::Whole(bytes) | StoredPart::Piece(bytes) => bytes.len(),
+            StoredPart::Read(part) => part.bytes.len(),
+        };
+        bytes + PIECE_HEADER_BYTES
+    }
+}
+
+pub(super) fn entry_encoded_bytes(entry: &Entry) -> usize {
+    ENTRY_FIXED_BYTES + 8 + entry.key_text.len() + entry.headers.as_bytes().len()
+}
+
+fn put_text(bytes: &mut Vec<u8>, text: &[u8]) {
+    bytes.put_u32_le(u32::try_from(text.len()).expect("keys and headers are limited far below 4 GiB"));
+    bytes.put_slice(text);
+}
+
+fn take_version(rest: &mut &[u8]) -> Result<(), CodecError> {
+    match rest.try_get_u8() {
+        Ok(VERSION) => Ok(()),
+        Ok(other) => Err(CodecError::Version(other)),
+        Err(_) => Err(CodecError::Truncated),
+    }
+}
+
+fn take_digest(rest: &mut &[u8]) -> Result<Digest, CodecError> {
+    let (digest, tail) = rest.split_first_chunk().ok_or(CodecError::Truncated)?;
+    *rest = tail;
+    Ok(Digest::from_bytes(*digest))
+}
+
+fn take_text<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], CodecError> {
+    let length = rest.try_get_u32_le().map_err(|_| CodecError::Truncated)?;
+    let (text, tail) = rest
+        .split_at_checked(length as usize)
+        .ok_or(CodecError::Truncated)?;
+    *rest = tail;
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderMap;
+    use proptest::prelude::*;
+
+    fn entry(key_text: &str, etag: &str) -> Entry {
+        let mut headers = HeaderMap::new();
+        headers.insert("etag", etag.parse().unwrap());
+        let time = Timestamp::from_millis;
+        let lifetime = Lifetime {
+            born_at: time(1),
+            fresh_until: time(2),
+            revalidate_until: time(3),
+            error_until: time(u64::MAX),
+        };
+        let headers = HeaderBlock::pack(&headers);
+        Entry::from_parts(
+            key_text.into(),
+            StatusCode::NOT_FOUND,
+            headers,
+            lifetime,
+            Body::of(b"gone"),
+        )
+    }
+
+    fn decoded_part(id: &PartId, bytes: &[u8]) -> Option<Box<[u8]>> {
+        read_part(&mut &bytes[..]).ok()?.verified(id).ok()
+    }
+
+    fn encoded_part(part: &StoredPart) -> Bytes {
+        let mut bytes = Vec::new();
+        write_part(part, &mut bytes).unwrap();
+        bytes.into()
+    }
+
+    proptest! {
+        #[test]
+        fn an_entry_survives_being_written_and_read(key_text in ".*", etag in "[!-~]{0,300}") {
+            let entry = entry(&key_text, &etag);
+            let bytes = encode_entry(&entry);
+            prop_assert_eq!(bytes.len(), entry_encoded_bytes(&entry));
+            let read = decode_entry(&bytes).unwrap();
+            prop_assert_eq!(read.key_text, entry.key_text);
+            prop_assert_eq!(read.status, entry.status);
+            prop_assert_eq!(read.headers, entry.headers);
+            prop_assert_eq!(read.lifetime, entry.lifetime);
+            prop_assert_eq!(read.body, entry.body);
+        }
+
+        #[test]
+        fn no_bytes_make_the_decoder_panic(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
+            let mut bytes = bytes;
+            if let Some(version) = bytes.first_mut() {
+                *version = VERSION;
+            }
+            let bytes = Bytes::from(bytes);
+            prop_assert!(decode_entry(&bytes).is_err());
+            prop_assert!(decoded_part(&Body::of(b"x").part(0), &bytes).is_none());
+        }
+
+        #[test]
+        fn a_cut_or_extended_entry_is_absent(cut in 0usize..200) {
+            let bytes = encode_entry(&entry("http://shop.example/a.jpg", "\"v1\""));
+            let cut = cut.min(bytes.len() - 1);
+            prop_assert!(decode_entry(&bytes.slice(..cut)).is_err());
+            let extended = [&bytes[..], &[0]].concat();
+            prop_assert_eq!(decode_entry(&extended.into()).unwrap_err(), CodecError::Excess);
+        }
+
+        #[test]
+        fn a_part_with_any_bit_flipped_is_absent(place in 0usize..134, bit in 0u8..8) {
+            let body = Body { digest: Digest::of(b"of a larger body"), length: 2 << 20 };
+            for part in [StoredPart::Whole(vec![7; 100].into()), StoredPart::Piece(vec![7; 100].into())] {
+                let id = match part {
+                    StoredPart::Whole(_) => Body::of(&[7; 100]).part(0),
+                    _ => body.part(1),
+                };
+                let mut bytes = encoded_part(&part).to_vec();
+                let place = place.min(bytes.len() - 1);
+                prop_assert_eq!(decoded_part(&id, &bytes).unwrap().to_vec(), [7; 100]);
+                bytes[place] ^= 1 << bit;
+                prop_assert!(decoded_part(&id, &bytes).is_none());
+            }
+        }
+    }
+
+    #[test]
+    fn another_version_is_absent() {
+        let mut bytes = encode_entry(&entry("k", "e")).to_vec();
+        bytes[0] = VERSION + 1;
+        assert_eq!(
+            decode_entry(&bytes.into()).unwrap_err(),
+            CodecError::Version(VERSION + 1)
+        );
+    }
+}

@@ -1,0 +1,191 @@
+//! Entries and the names of their bodies' parts.
+//!
+//! An entry is what is known of a stored response; its body is named by digest and kept apart, so that equal
+//! bodies under many keys are stored once and a 304 rewrites nothing but the entry. Invariant: but for the
+//! note of where it is written, an entry never changes; a new fact makes a new entry. A million of them stay
+//! in memory, so every field is compact. It does not know tiers.
+
+use crate::base::digest::Digest;
+use crate::http::freshness::Lifetime;
+use crate::http::header_block::HeaderBlock;
+use crate::key::CacheKey;
+use bytes::Bytes;
+use http::StatusCode;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// Bodies are stored in parts of this many bytes; only the last is shorter.
+pub const PART_BYTES: usize = 1 << 20;
+
+/// A stored response without its body.
+#[derive(Debug)]
+pub struct Entry {
+    /// The key in full: two keys of one name are told apart by it.
+    pub key_text: Box<str>,
+    pub status: StatusCode,
+    pub headers: HeaderBlock,
+    pub lifetime: Lifetime,
+    pub body: Body,
+    written: AtomicU32,
+}
+
+/// The name and size of a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Body {
+    pub digest: Digest,
+    /// In bytes.
+    pub length: u64,
+}
+
+/// The name of a part of a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct PartId {
+    /// Of the whole body.
+    pub digest: Digest,
+    pub index: u32,
+}
+
+/// One opening of the SSD tier. What was written in an earlier one may be lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Generation(u32);
+
+impl Entry {
+    pub fn new(
+        key: &CacheKey,
+        status: StatusCode,
+        headers: HeaderBlock,
+        lifetime: Lifetime,
+        body: Body,
+    ) -> Self {
+        Entry::from_parts(key.text().into(), status, headers, lifetime, body)
+    }
+
+    pub(super) fn from_parts(
+        key_text: Box<str>,
+        status: StatusCode,
+        headers: HeaderBlock,
+        lifetime: Lifetime,
+        body: Body,
+    ) -> Self {
+        Entry {
+            key_text,
+            status,
+            headers,
+            lifetime,
+            body,
+            written: AtomicU32::new(Generation::NONE.0),
+        }
+    }
+
+    /// The same body with the headers and times that a 304 brought.
+    pub fn refreshed(&self, headers: HeaderBlock, lifetime: Lifetime) -> Self {
+        Entry::from_parts(self.key_text.clone(), self.status, headers, lifetime, self.body)
+    }
+
+    /// Whether it was given to the SSD in `generation`.
+    pub(super) fn is_written_in(&self, generation: Generation) -> bool {
+        self.written.load(Ordering::Relaxed) == generation.0
+    }
+
+    /// Notes that it is given to the SSD; false when another was first.
+    pub(super) fn claim_for(&self, generation: Generation) -> bool {
+        self.written.swap(generation.0, Ordering::Relaxed) != generation.0
+    }
+
+    /// Takes the note back: the next hit tries again.
+    pub(super) fn release(&self) {
+        self.written.store(Generation::NONE.0, Ordering::Relaxed);
+    }
+}
+
+impl Body {
+    pub fn of(bytes: &[u8]) -> Self {
+        Body {
+            digest: Digest::of(bytes),
+            length: bytes.len() as u64,
+        }
+    }
+
+    /// Zero for an empty body.
+    pub fn part_count(&self) -> u32 {
+        u32::try_from(self.length.div_ceil(PART_BYTES as u64)).unwrap_or(u32::MAX)
+    }
+
+    pub fn part(&self, index: u32) -> PartId {
+        PartId {
+            digest: self.digest,
+            index,
+        }
+    }
+
+    pub fn parts(&self) -> impl Iterator<Item = PartId> + use<> {
+        let body = *self;
+        (0..body.part_count()).map(move |index| body.part(index))
+    }
+}
+
+impl Generation {
+    /// No SSD tier is open.
+    pub(super) const NONE: Generation = Generation(0);
+
+    pub(super) fn from_number(number: u32) -> Self {
+        Generation(number)
+    }
+
+    pub(super) fn number(self) -> u32 {
+        self.0
+    }
+
+    pub(super) fn next(self) -> Self {
+        Generation(self.0.checked_add(1).unwrap_or(1))
+    }
+}
+
+/// Copies a body into parts of their exact size: a chunk may be a sliver of a large network buffer, which it
+/// would keep alive.
+pub(super) fn into_parts(chunks: &[Bytes], length: u64) -> Vec<Box<[u8]>> {
+    let mut left = usize::try_from(length).expect("the body is in memory");
+    let mut parts = Vec::with_capacity(left.div_ceil(PART_BYTES));
+    let mut chunks = chunks.iter().map(|chunk| &chunk[..]);
+    let mut chunk: &[u8] = &[];
+    while left > 0 {
+        let part_bytes = left.min(PART_BYTES);
+        let mut part = Vec::with_capacity(part_bytes);
+        while part.len() < part_bytes {
+            if chunk.is_empty() {
+                chunk = chunks.next().expect("the chunks are as long as the body");
+            }
+            let (taken, rest) = chunk.split_at(chunk.len().min(part_bytes - part.len()));
+            part.extend_from_slice(taken);
+            chunk = rest;
+        }
+        left -= part_bytes;
+        parts.push(part.into_boxed_slice());
+    }
+    parts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_body_has_as_many_parts_as_its_length_needs() {
+        let parts = |length| Body {
+            digest: Digest::of(b""),
+            length,
+        };
+        for (length, count) in [(0, 0), (1, 1), (1 << 20, 1), ((1 << 20) + 1, 2), (30 << 20, 30)] {
+            assert_eq!(parts(length).part_count(), count, "{length}");
+            assert_eq!(parts(length).parts().count() as u32, count, "{length}");
+        }
+    }
+
+    #[test]
+    fn an_entry_with_its_counts_fits_into_144_bytes() {
+        assert!(
+            size_of::<Entry>() + 2 * size_of::<usize>() <= 144,
+            "{}",
+            size_of::<Entry>()
+        );
+    }
+}
