@@ -31,3 +31,4 @@ pub mod key;
 
 // Floor 2: where bytes are kept and where they come from.
 pub mod store;
+pub mod upstream;
