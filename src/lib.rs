@@ -32,3 +32,6 @@ pub mod key;
 // Floor 2: where bytes are kept and where they come from.
 pub mod store;
 pub mod upstream;
+
+// Floor 4: the request path. (Floor 3 is kept free for purges.)
+pub mod serve;

@@ -1,0 +1,158 @@
+//! A response's body, wherever its bytes are: read at an offset, a chunk at a time.
+//!
+//! Invariant: bytes come in order and complete, or an error says that they will not. Large stored bodies
+//! are read ahead of the client, part by part. Knows nothing of ranges or connections.
+
+use super::flight::{FlightFailure, Ticket};
+use crate::key::CacheKey;
+use crate::store::{Body as StoredBody, PART_BYTES, Store};
+use crate::upstream::{OriginBody, OriginError};
+use bytes::Bytes;
+use std::collections::VecDeque;
+use tokio::task::JoinHandle;
+
+pub(crate) enum Body {
+    Empty,
+    Whole(Bytes),
+    Parts(Parts),
+    Flight(Ticket),
+    Origin(OriginBody),
+}
+
+/// Why a body that was begun can not be finished.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BodyError {
+    #[error("a part of the stored body has been evicted; the answer breaks off")]
+    PartGone,
+    #[error(transparent)]
+    Flight(#[from] FlightFailure),
+    #[error(transparent)]
+    Origin(#[from] OriginError),
+}
+
+impl Body {
+    /// The body of a stored entry if memory holds it in one piece.
+    pub(crate) fn in_memory(store: &Store, body: &StoredBody) -> Option<Body> {
+        match body.length {
+            0 => Some(Body::Empty),
+            length if length <= PART_BYTES as u64 => store.part(&body.part(0)).map(Body::Whole),
+            _ => None,
+        }
+    }
+
+    /// The body of a stored entry, or `None` when a part of it is no longer stored.
+    pub(crate) async fn stored(
+        store: &Store,
+        key: &CacheKey,
+        body: &StoredBody,
+        read_ahead: usize,
+    ) -> Option<Body> {
+        if let Some(body) = Body::in_memory(store, body) {
+            return Some(body);
+        }
+        if body.length <= PART_BYTES as u64 {
+            return store.load_part(&body.part(0)).await.map(Body::Whole);
+        }
+        Parts::open(store, key, body, read_ahead).await.map(Body::Parts)
+    }
+
+    /// The next chunk at `offset`, at most up to `end`; `None` is the body's end. A body that is passed
+    /// through can only be read in order.
+    pub(crate) async fn read_at(&mut self, offset: u64, end: u64) -> Result<Option<Bytes>, BodyError> {
+        let chunk = match self {
+            Body::Empty => None,
+            Body::Whole(bytes) => slice_from(bytes, offset),
+            Body::Parts(parts) => parts.read_at(offset, end).await?,
+            Body::Flight(ticket) => ticket.read_at(offset).await?,
+            Body::Origin(body) => body.next().await?,
+        };
+        Ok(chunk.map(|mut bytes| {
+            bytes.truncate(usize::try_from(end - offset).unwrap_or(usize::MAX));
+            bytes
+        }))
+    }
+}
+
+fn slice_from(bytes: &Bytes, offset: u64) -> Option<Bytes> {
+    let offset = usize::try_from(offset)
+        .ok()
+        .filter(|offset| *offset < bytes.len())?;
+    Some(bytes.slice(offset..))
+}
+
+/// A stored body of several parts.
+pub(crate) struct Parts {
+    store: Store,
+    key: CacheKey,
+    body: StoredBody,
+    read_ahead: u32,
+    /// Parts being loaded from the SSD, in order.
+    coming: VecDeque<(u32, JoinHandle<Option<Bytes>>)>,
+}
+
+impl Parts {
+    /// `None` when a part is certainly gone or the first can not be had, so that the answer need not break
+    /// off later.
+    async fn open(store: &Store, key: &CacheKey, body: &StoredBody, read_ahead: usize) -> Option<Parts> {
+        if !store.holds_body(body) {
+            return None;
+        }
+        let mut parts = Parts {
+            store: store.clone(),
+            key: key.clone(),
+            body: *body,
+            read_ahead: u32::try_from(read_ahead).unwrap_or(u32::MAX),
+            coming: VecDeque::new(),
+        };
+        parts.part(0, PART_BYTES as u64).await?;
+        Some(parts)
+    }
+
+    async fn read_at(&mut self, offset: u64, end: u64) -> Result<Option<Bytes>, BodyError> {
+        if offset >= self.body.length {
+            return Ok(None);
+        }
+        let index = (offset / PART_BYTES as u64) as u32;
+        let Some(part) = self.part(index, end).await else {
+            // The next request starts anew.
+            self.store.remove(&self.key);
+            return Err(BodyError::PartGone);
+        };
+        Ok(slice_from(&part, offset % PART_BYTES as u64))
+    }
+
+    async fn part(&mut self, index: u32, end: u64) -> Option<Bytes> {
+        let last = (end.min(self.body.length).max(1) - 1) / PART_BYTES as u64;
+        for ahead in index..=index.saturating_add(self.read_ahead).min(last as u32) {
+            self.request(ahead);
+        }
+        while let Some((coming, load)) = self.coming.pop_front() {
+            if coming == index {
+                return load.await.ok().flatten();
+            }
+            load.abort();
+        }
+        let id = self.body.part(index);
+        match self.store.part(&id) {
+            Some(part) => Some(part),
+            None => self.store.load_part(&id).await,
+        }
+    }
+
+    /// Starts loading a part that is neither in memory nor on its way.
+    fn request(&mut self, index: u32) {
+        let id = self.body.part(index);
+        if self.coming.iter().any(|(coming, _)| *coming >= index) || self.store.peek_part(&id).is_some() {
+            return;
+        }
+        let store = self.store.clone();
+        self.coming
+            .push_back((index, tokio::spawn(async move { store.load_part(&id).await })));
+    }
+}
+
+impl Drop for Parts {
+    fn drop(&mut self) {
+        self.coming.iter().for_each(|(_, load)| load.abort());
+    }
+}

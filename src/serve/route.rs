@@ -1,0 +1,334 @@
+//! Which route answers for a host and path: the compiled form of the `routes` of the configuration.
+//!
+//! Invariant: every request finds at most one route, the longest prefix of the most precise host. Knows nothing of
+//! connections or of the cache.
+
+use super::config::{self, StatusPattern};
+use crate::http::freshness::{LifetimePolicy, StatusRange};
+use crate::key::{Keep, Order, QueryPolicy, normalise_path};
+use crate::upstream::Origin;
+use http::HeaderValue;
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What browsers are told of an image whose URL names its version.
+static IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
+
+/// One route, ready to serve.
+pub(crate) struct Route {
+    pub(crate) origin: Arc<Origin>,
+    pub(crate) caching: Caching,
+    pub(crate) lifetime: LifetimePolicy,
+    pub(crate) query: QueryPolicy,
+    pub(crate) object_bytes_max: u64,
+    content_types: Vec<MediaRange>,
+    browser: Option<Duration>,
+}
+
+/// Whether a route stores anything at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Caching {
+    On,
+    Off,
+}
+
+/// `image/png`, `image/*` or `*`.
+enum MediaRange {
+    Any,
+    Family(String),
+    Exact(String),
+}
+
+/// The routes of a host, each with its path prefix.
+type ByPath = Vec<(String, Arc<Route>)>;
+
+/// All routes, most precise first.
+pub(crate) struct Routes {
+    by_host: Vec<(HostPattern, ByPath)>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum HostPattern {
+    Exact(String),
+    /// With its leading dot.
+    Suffix(String),
+    Any,
+}
+
+/// A route that names an origin which does not exist.
+#[derive(Debug, thiserror::Error)]
+#[error("route for {host}{path} names the origin {origin:?}, which is not configured; nothing is served")]
+pub struct UnknownOrigin {
+    host: String,
+    path: String,
+    origin: String,
+}
+
+impl Routes {
+    pub(crate) fn compile(
+        configs: &[config::Route],
+        origins: &HashMap<String, Arc<Origin>>,
+    ) -> Result<Routes, UnknownOrigin> {
+        let mut by_host: Vec<(HostPattern, ByPath)> = Vec::new();
+        for config in configs {
+            let origin = origins.get(&config.origin).ok_or_else(|| UnknownOrigin {
+                host: config.host.clone(),
+                path: config.path.clone(),
+                origin: config.origin.clone(),
+            })?;
+            let host = HostPattern::parse(&config.host);
+            let path = normalise_path(&config.path).map_or(config.path.clone(), Cow::into_owned);
+            let route = (path, Arc::new(Route::compile(config, origin.clone())));
+            match by_host.iter_mut().find(|(known, _)| *known == host) {
+                Some((_, routes)) => routes.push(route),
+                None => by_host.push((host, vec![route])),
+            }
+        }
+        by_host.sort_by_key(|(host, _)| std::cmp::Reverse(host.precision()));
+        for (_, routes) in &mut by_host {
+            routes.sort_by_key(|(path, _)| std::cmp::Reverse(path.len()));
+        }
+        Ok(Routes { by_host })
+    }
+
+    /// The route for a host, with or without its port, and a path.
+    pub(crate) fn find(&self, host: &str, path: &str) -> Option<&Arc<Route>> {
+        let name = without_port(host);
+        self.by_host
+            .iter()
+            .filter(|(pattern, _)| pattern.covers(name))
+            .flat_map(|(_, routes)| routes)
+            .find(|(prefix, _)| covers_path(prefix, path))
+            .map(|(_, route)| route)
+    }
+}
+
+impl HostPattern {
+    fn parse(text: &str) -> Self {
+        match text.strip_prefix('*') {
+            Some("") => HostPattern::Any,
+            Some(suffix) => HostPattern::Suffix(suffix.to_ascii_lowercase()),
+            None => HostPattern::Exact(text.to_ascii_lowercase()),
+        }
+    }
+
+    fn precision(&self) -> usize {
+        match self {
+            HostPattern::Exact(_) => usize::MAX,
+            HostPattern::Suffix(suffix) => suffix.len(),
+            HostPattern::Any => 0,
+        }
+    }
+
+    fn covers(&self, name: &str) -> bool {
+        match self {
+            HostPattern::Any => true,
+            HostPattern::Exact(exact) => exact.eq_ignore_ascii_case(name),
+            HostPattern::Suffix(suffix) => {
+                let at = name.len().checked_sub(suffix.len());
+                at.is_some_and(|at| at > 0 && name.as_bytes()[at..].eq_ignore_ascii_case(suffix.as_bytes()))
+            }
+        }
+    }
+}
+
+/// An IPv6 address keeps its brackets.
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => host,
+    }
+}
+
+fn covers_path(prefix: &str, path: &str) -> bool {
+    let prefix = prefix.strip_suffix('/').unwrap_or(prefix);
+    path.strip_prefix(prefix)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
+
+impl Route {
+    pub(crate) fn compile(config: &config::Route, origin: Arc<Origin>) -> Self {
+        Route {
+            origin,
+            caching: if config.cache { Caching::On } else { Caching::Off },
+            lifetime: lifetime_policy(&config.ttl),
+            query: QueryPolicy {
+                keep: match &config.query.keep {
+                    config::Keep::All => Keep::All,
+                    config::Keep::None => Keep::None,
+                    config::Keep::Include(names) => Keep::Include(names.clone()),
+                    config::Keep::Exclude(names) => Keep::Exclude(names.clone()),
+                },
+                order: if config.query.sort {
+                    Order::Sorted
+                } else {
+                    Order::AsGiven
+                },
+                version_parameter: config.version_parameter.clone(),
+            },
+            object_bytes_max: config.object_bytes_max.bytes(),
+            content_types: config
+                .content_types
+                .iter()
+                .map(|t| MediaRange::parse(t))
+                .collect(),
+            browser: config.ttl.browser.map(|ttl| ttl.get()),
+        }
+    }
+
+    /// The Cache-Control a client sees instead of the origin's, if any, for a success of this age.
+    pub(crate) fn browser_cache_control(&self, versioning: Versioning, age: Duration) -> Option<HeaderValue> {
+        match versioning {
+            Versioning::Versioned => Some(IMMUTABLE.clone()),
+            Versioning::Plain => self.browser.map(|ttl| browser_cache_control(ttl, age)),
+        }
+    }
+
+    /// Whether a successful response of this media type may be stored.
+    pub(crate) fn stores_type(&self, content_type: Option<&HeaderValue>) -> bool {
+        let essence = content_type
+            .and_then(|value| value.to_str().ok())
+            .map(|value| value.split(';').next().unwrap_or("").trim())
+            .unwrap_or("");
+        self.content_types.iter().any(|range| range.covers(essence))
+    }
+}
+
+/// Whether a stored response is the immutable one of a versioned URL.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Versioning {
+    Versioned,
+    Plain,
+}
+
+impl MediaRange {
+    fn parse(text: &str) -> Self {
+        match text.strip_suffix('*') {
+            Some("") | Some("*/") => MediaRange::Any,
+            Some(family) => MediaRange::Family(family.to_ascii_lowercase()),
+            None => MediaRange::Exact(text.to_ascii_lowercase()),
+        }
+    }
+
+    fn covers(&self, essence: &str) -> bool {
+        match self {
+            MediaRange::Any => true,
+            MediaRange::Exact(exact) => exact.eq_ignore_ascii_case(essence),
+            MediaRange::Family(family) => essence
+                .get(..family.len())
+                .is_some_and(|start| start.eq_ignore_ascii_case(family)),
+        }
+    }
+}
+
+/// A browser takes the `Age` it is told off what it may keep: what is promised counts from now.
+fn browser_cache_control(ttl: Duration, age: Duration) -> HeaderValue {
+    let text = match ttl.as_secs() {
+        0 => "no-cache".to_owned(),
+        seconds => format!("public, max-age={}", seconds + age.as_secs()),
+    };
+    HeaderValue::try_from(text).expect("digits and letters make a header value")
+}
+
+fn lifetime_policy(ttl: &config::Ttl) -> LifetimePolicy {
+    let patterns: Vec<(StatusPattern, Duration)> = ttl
+        .by_status
+        .iter()
+        .filter_map(|(text, span)| Some((StatusPattern::parse(text)?, span.get())))
+        .collect();
+    LifetimePolicy {
+        default_ttl: ttl.default.map(|span| span.get()),
+        by_status: patterns
+            .into_iter()
+            .map(|(pattern, span)| (status_range(pattern), span))
+            .collect(),
+        negative_ttl: ttl.negative.get(),
+        versioned_ttl: ttl.versioned.get(),
+        stale_while_revalidate: ttl.stale_while_revalidate.get(),
+        stale_if_error: ttl.stale_if_error.get(),
+    }
+}
+
+fn status_range(pattern: StatusPattern) -> StatusRange {
+    match pattern {
+        StatusPattern::Exact(status) => StatusRange(status, status),
+        StatusPattern::Class(class) => StatusRange(class * 100, class * 100 + 99),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::metrics::Metrics;
+
+    fn origin() -> Arc<Origin> {
+        let config = crate::upstream::config::Config {
+            url: Some("http://127.0.0.1:9".into()),
+            ..Default::default()
+        };
+        Arc::new(Origin::open("test", &config, Arc::new(Metrics::new())).unwrap())
+    }
+
+    fn routes(places: &[(&str, &str)]) -> (Routes, Vec<Arc<Route>>) {
+        let configs: Vec<config::Route> = places
+            .iter()
+            .map(|(host, path)| config::Route {
+                host: (*host).into(),
+                path: (*path).into(),
+                ..Default::default()
+            })
+            .collect();
+        let origins = HashMap::from([("default".to_owned(), origin())]);
+        let routes = Routes::compile(&configs, &origins).unwrap();
+        let in_order = routes
+            .by_host
+            .iter()
+            .flat_map(|(_, r)| r)
+            .map(|(_, r)| r.clone())
+            .collect();
+        (routes, in_order)
+    }
+
+    #[test]
+    fn the_longest_prefix_of_the_most_precise_host_wins() {
+        let (routes, order) = routes(&[
+            ("*", "/"),
+            ("*.shop.example", "/"),
+            ("a.shop.example", "/"),
+            ("a.shop.example", "/img"),
+        ]);
+        let found = |host, path| {
+            let route = routes.find(host, path).unwrap();
+            order.iter().position(|r| Arc::ptr_eq(r, route)).unwrap()
+        };
+        assert_eq!(found("a.shop.example", "/img/x"), 0);
+        assert_eq!(found("A.SHOP.example:8080", "/imgs"), 1);
+        assert_eq!(found("b.shop.example", "/img/x"), 2);
+        assert_eq!(found("shop.example", "/img/x"), 3);
+        assert_eq!(found("[::1]:80", "/"), 3);
+    }
+
+    #[test]
+    fn a_prefix_covers_whole_segments_only() {
+        assert!(covers_path("/images", "/images"));
+        assert!(covers_path("/images/", "/images/a.jpg"));
+        assert!(!covers_path("/images", "/images2/a.jpg"));
+        assert!(covers_path("/", "/anything"));
+    }
+
+    #[test]
+    fn a_host_without_a_route_finds_none() {
+        let (routes, _) = routes(&[("shop.example", "/")]);
+        assert!(routes.find("other.example", "/").is_none());
+    }
+
+    #[test]
+    fn media_ranges_cover_families_and_ignore_parameters_and_case() {
+        let route = Route::compile(&config::Route::default(), origin());
+        assert!(route.stores_type(Some(&HeaderValue::from_static("Image/PNG; q=1"))));
+        assert!(!route.stores_type(Some(&HeaderValue::from_static("text/html"))));
+        assert!(!route.stores_type(None));
+    }
+}
