@@ -35,3 +35,13 @@ pub mod upstream;
 
 // Floor 4: the request path. (Floor 3 is kept free for purges.)
 pub mod serve;
+
+// Floor 5: HTTP in and out.
+pub mod edge;
+
+// From here on, what the binary is made of.
+pub mod config;
+
+pub mod app;
+
+pub mod cli;

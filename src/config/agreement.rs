@@ -1,0 +1,186 @@
+//! What must hold between values that each can stand alone, and between the configuration and this machine's files.
+//!
+//! Looks, and never creates: `aquatint check` leaves no trace.
+
+use super::Config;
+use super::doubts::Doubts;
+use crate::base::problem::Problems;
+use crate::edge::config::Tls;
+use crate::edge::listen::{self, CertificateError};
+use crate::serve::config::Route;
+use rustix::fs::Access;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::net::SocketAddr;
+use std::path::Path;
+
+pub(super) fn check(config: &Config, doubts: &Doubts, problems: &mut Problems) {
+    check_origins_exist(config, doubts, problems);
+    check_routes_differ(config, doubts, problems);
+    check_listeners_differ(config, doubts, problems);
+    check_files(config, problems);
+}
+
+fn check_origins_exist(config: &Config, doubts: &Doubts, problems: &mut Problems) {
+    let names: Vec<&str> = config.origins.keys().map(String::as_str).collect();
+    let allowed = if names.is_empty() {
+        "a name under origins, which has none: name one there or give --origin".into()
+    } else {
+        format!("a name under origins: {}", names.join(", "))
+    };
+    for (index, Route { origin, .. }) in config.routes.iter().enumerate() {
+        let known = config.origins.contains_key(origin) || doubts.about(&format!("origins.{origin}"));
+        if !known {
+            problems.refuse(&format!("routes[{index}].origin"), origin, allowed.clone());
+        }
+    }
+}
+
+fn check_routes_differ(config: &Config, doubts: &Doubts, problems: &mut Problems) {
+    if config.routes.is_empty() {
+        problems.refuse(
+            "routes",
+            "[]",
+            "at least one route; without the key there is a default one",
+        );
+    }
+    let mut seen = BTreeMap::new();
+    for (index, route) in config.routes.iter().enumerate() {
+        let [here, host, path] =
+            ["", ".host", ".path"].map(|key| doubts.as_written(&format!("routes[{index}]{key}")));
+        if doubts.about(&host) || doubts.about(&path) {
+            continue;
+        }
+        if let Some(first) = seen.insert(place_of(route), here) {
+            let allowed = format!("a path of its own: {first} has this host and path");
+            problems.refuse(&format!("routes[{index}].path"), &route.path, allowed);
+        }
+    }
+}
+
+/// Host and path as requests are matched against them: `/a` and `/a/` cover the same paths.
+fn place_of(route: &Route) -> (String, String) {
+    let path = route.path.trim_end_matches('/');
+    (route.host.to_ascii_lowercase(), path.into())
+}
+
+fn check_listeners_differ(config: &Config, doubts: &Doubts, problems: &mut Problems) {
+    let mut listeners = vec![("edge.listen", config.edge.listen)];
+    listeners.extend(config.edge.tls.iter().map(|tls| ("edge.tls.listen", tls.listen)));
+    listeners.push(("admin.listen", config.admin.listen));
+    listeners.retain(|(key, _)| !doubts.about(key));
+    for (index, (key, address)) in listeners.iter().enumerate() {
+        let earlier = &listeners[..index];
+        if let Some((taken_by, _)) = earlier.iter().find(|(_, other)| collide(*address, *other)) {
+            problems.refuse(key, address, format!("an address of its own: {taken_by} has it"));
+        }
+    }
+}
+
+/// An unspecified address takes the port on every address. Port 0 is another port each time.
+fn collide(a: SocketAddr, b: SocketAddr) -> bool {
+    let one_covers_the_other = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();
+    a.port() == b.port() && a.port() != 0 && one_covers_the_other
+}
+
+fn check_files(config: &Config, problems: &mut Problems) {
+    if let Some(tls) = &config.edge.tls {
+        problems.below("edge.tls", |p| check_certificate(tls, p));
+    }
+    for (name, origin) in &config.origins {
+        problems.below(format!("origins.{name}"), |p| {
+            if let Some(ca) = &origin.tls.ca {
+                check_roots("tls.ca", ca, p);
+            }
+            if let Some(directory) = &origin.directory {
+                check_is_directory("directory", directory, p);
+            }
+        });
+    }
+    if let Some(directory) = &config.store.directory {
+        check_can_be_made("store.directory", directory, problems);
+    }
+    check_access_log(&config.edge.access_log.to, problems);
+}
+
+fn check_access_log(to: &str, problems: &mut Problems) {
+    if matches!(to, "off" | "stdout") {
+        return;
+    }
+    let parent = Path::new(to).parent().unwrap_or(Path::new(""));
+    if !parent.as_os_str().is_empty() && !parent.is_dir() {
+        problems.refuse(
+            "edge.access_log.to",
+            to,
+            "off, stdout, or a file in a directory that exists",
+        );
+    }
+}
+
+fn check_certificate(tls: &Tls, problems: &mut Problems) {
+    let Tls { certificate, key, .. } = tls;
+    // Not short of the second: both files are looked at.
+    if !check_readable("certificate", certificate, problems) | !check_readable("key", key, problems) {
+        return;
+    }
+    match listen::certified_key(tls) {
+        Ok(_) => {}
+        Err(error @ CertificateError::Chain(_)) => {
+            problems.refuse("certificate", certificate.display(), pem("certificates", &error));
+        }
+        Err(error @ CertificateError::Key(_)) => {
+            problems.refuse("key", key.display(), pem("a private key", &error))
+        }
+        Err(error @ CertificateError::Pair(_)) => {
+            let allowed = format!(
+                "the key of the first certificate in {} ({error})",
+                certificate.display()
+            );
+            problems.refuse("key", key.display(), allowed);
+        }
+    }
+}
+
+fn check_roots(key: &str, file: &Path, problems: &mut Problems) {
+    if check_readable(key, file, problems)
+        && let Err(error) = listen::check_roots(file)
+    {
+        problems.refuse(key, file.display(), pem("certificates", &error));
+    }
+}
+
+fn pem(what: &str, error: &CertificateError) -> String {
+    format!("a PEM file with {what} ({error})")
+}
+
+/// Whether there is no problem.
+fn check_readable(key: &str, file: &Path, problems: &mut Problems) -> bool {
+    let readable = File::open(file).and_then(|file| file.metadata());
+    match &readable {
+        Ok(metadata) if metadata.is_file() => return true,
+        Ok(_) => problems.refuse(key, file.display(), "a file"),
+        Err(error) => problems.refuse(key, file.display(), format!("a readable file ({error})")),
+    }
+    false
+}
+
+fn check_is_directory(key: &str, directory: &Path, problems: &mut Problems) {
+    if !directory.is_dir() {
+        problems.refuse(key, directory.display(), "a directory that exists");
+    }
+}
+
+/// The directory itself, or else the nearest one above it that exists, has to take new files.
+fn check_can_be_made(key: &str, directory: &Path, problems: &mut Problems) {
+    let here = Path::new(".");
+    let above = directory.ancestors().find(|path| path.exists());
+    let existing = above.filter(|path| !path.as_os_str().is_empty()).unwrap_or(here);
+    let may_write = rustix::fs::access(existing, Access::WRITE_OK | Access::EXEC_OK).is_ok();
+    if !existing.is_dir() || !may_write {
+        let allowed = format!(
+            "a directory that can be made; {} does not allow it",
+            existing.display()
+        );
+        problems.refuse(key, directory.display(), allowed);
+    }
+}

@@ -1,0 +1,16 @@
+//! HTTP in and out: the listeners, what a request may look like, and how an answer is sent.
+//!
+//! Invariant: every request is answered once, from a `Served`, or its connection is
+//! closed. With `upstream/` and `app.rs` the only home of pingora.
+
+pub(crate) mod access_log;
+pub(crate) mod admin;
+pub mod config;
+pub(crate) mod connection;
+mod guard;
+pub(crate) mod lifecycle;
+pub mod listen;
+mod request_body;
+mod respond;
+mod send;
+pub(crate) mod server;

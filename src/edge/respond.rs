@@ -1,0 +1,397 @@
+//! From a [`Served`] to the answer a client gets: status, headers, and which bytes of the body.
+//!
+//! Invariant: pure; preconditions first, then ranges (RFC 9110 section 13.2.2), and a range is only
+//! answered from a body whose length is known. The one place that turns errors into statuses.
+//! Knows nothing of sessions.
+
+use crate::base::metrics::Outcome;
+use crate::http::cache_status::CacheStatus;
+use crate::http::conditional::{Precondition, RangeApplies, evaluate, range_applies};
+use crate::http::range::{
+    Multipart, Ranges, Representation, content_range, content_range_unsatisfied, parse,
+};
+use crate::serve::body::Body;
+use crate::serve::{Head, ServeError, Served};
+use crate::upstream::OriginError;
+use bytes::Bytes;
+use http::header::{self, HeaderName, HeaderValue};
+use http::{HeaderMap, Method, StatusCode, Version};
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::ops::RangeInclusive;
+
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
+const BYTES: HeaderValue = HeaderValue::from_static("bytes");
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+/// Methods that are answered or passed on; the others tunnel or echo.
+const ALLOWED_METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+
+/// The headers that make a request conditional or partial.
+static PARTICULARS: [HeaderName; 5] = [
+    header::IF_NONE_MATCH,
+    header::IF_MODIFIED_SINCE,
+    header::RANGE,
+    header::IF_MATCH,
+    header::IF_UNMODIFIED_SINCE,
+];
+
+/// What all answers of an edge have in common.
+pub(crate) struct Manner {
+    /// The edge's name in `Cache-Status`.
+    pub(crate) name: String,
+    pub(crate) via: HeaderValue,
+    pub(crate) ranges_max: usize,
+}
+
+/// A request's facts that shape its answer.
+pub(crate) struct Asked<'a> {
+    pub(crate) method: &'a Method,
+    pub(crate) headers: &'a HeaderMap,
+}
+
+/// The answer to a request.
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) payload: Payload,
+    pub(crate) outcome: Outcome,
+}
+
+/// What follows the header.
+pub(crate) enum Payload {
+    None,
+    /// Bytes of the body, `end` exclusive; [`u64::MAX`] where only the body knows its end.
+    Slice {
+        body: Body,
+        start: u64,
+        end: u64,
+    },
+    Multipart {
+        body: Body,
+        parts: Multipart,
+    },
+    Text(Bytes),
+}
+
+impl Asked<'_> {
+    /// Whether anything but the whole, unconditionally, is asked for; most requests ask for that.
+    fn is_particular(&self) -> bool {
+        self.headers.keys().any(|name| PARTICULARS.contains(name))
+    }
+}
+
+impl Payload {
+    /// Whether the body is still on its way here: its client must not wait for more than has come.
+    pub(crate) fn is_arriving(&self) -> bool {
+        matches!(
+            self,
+            Payload::Slice {
+                body: Body::Flight(_) | Body::Origin(_),
+                ..
+            }
+        )
+    }
+}
+
+impl Manner {
+    pub(crate) fn new(name: &str, ranges_max: usize) -> Self {
+        let via = HeaderValue::from_str(&format!("1.1 {name}")).expect("the name was validated");
+        Manner {
+            name: name.to_owned(),
+            via,
+            ranges_max,
+        }
+    }
+
+    /// Shapes a served response to what this client asked of it.
+    pub(crate) fn reply(&self, asked: &Asked<'_>, served: Served) -> Reply {
+        if let Head::Passed(_) = served.head {
+            return self.passed(asked, served);
+        }
+        if !asked.is_particular() {
+            let headers = self.headers(&served);
+            return served.whole(asked, headers);
+        }
+        let validators = served.validators();
+        let status = served.head.status();
+        match evaluate(asked.method, asked.headers, status, &validators.as_ref()) {
+            Precondition::Failed => return self.about(&served, StatusCode::PRECONDITION_FAILED),
+            Precondition::NotModified => return self.not_modified(&served),
+            Precondition::Proceed => {}
+        }
+        match served.ranges(asked, &validators, self.ranges_max) {
+            Ranges::Whole => {
+                let headers = self.headers(&served);
+                served.whole(asked, headers)
+            }
+            Ranges::Unsatisfiable => self.unsatisfiable(&served),
+            Ranges::Some(ranges) => {
+                let headers = self.headers(&served);
+                served.partial(headers, ranges)
+            }
+        }
+    }
+
+    fn not_modified(&self, served: &Served) -> Reply {
+        let mut headers = self.headers(served);
+        headers.remove(header::CONTENT_TYPE);
+        Reply {
+            status: StatusCode::NOT_MODIFIED,
+            headers,
+            payload: Payload::None,
+            outcome: served.outcome,
+        }
+    }
+
+    fn unsatisfiable(&self, served: &Served) -> Reply {
+        let mut reply = self.about(served, StatusCode::RANGE_NOT_SATISFIABLE);
+        let length = served.head.length().unwrap_or(0);
+        reply
+            .headers
+            .insert(header::CONTENT_RANGE, content_range_unsatisfied(length));
+        reply
+    }
+
+    /// An answer to this request alone: it has nothing of the image's own, above all not its lifetime.
+    fn about(&self, served: &Served, status: StatusCode) -> Reply {
+        let mut headers = HeaderMap::with_capacity(8);
+        headers.insert(header::CACHE_CONTROL, NO_STORE);
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(0));
+        self.sign(&mut headers, &served.cache_status);
+        Reply {
+            status,
+            headers,
+            payload: Payload::None,
+            outcome: served.outcome,
+        }
+    }
+
+    /// What every answer carries.
+    fn sign(&self, headers: &mut HeaderMap, cache_status: &CacheStatus) {
+        headers.append(CACHE_STATUS, cache_status.render(&self.name));
+        headers.append(header::VIA, self.via.clone());
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
+    }
+
+    /// An answer of the edge's own.
+    pub(crate) fn plain(&self, status: StatusCode, outcome: Outcome, text: String) -> Reply {
+        let mut headers = HeaderMap::with_capacity(8);
+        headers.insert(header::CONTENT_TYPE, TEXT);
+        headers.insert(header::CACHE_CONTROL, NO_STORE);
+        let body = Bytes::from(text + "\n");
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
+        if status == StatusCode::METHOD_NOT_ALLOWED {
+            headers.insert(header::ALLOW, ALLOWED_METHODS);
+        }
+        let detail = if outcome == Outcome::Failed {
+            "origin-failed"
+        } else {
+            "refused"
+        };
+        self.sign(&mut headers, &CacheStatus::Local { detail });
+        Reply {
+            status,
+            headers,
+            payload: Payload::Text(body),
+            outcome,
+        }
+    }
+
+    /// A request that no response could be had for. What the origin said is for the log alone.
+    pub(crate) fn refuse(&self, error: &ServeError) -> Reply {
+        let (status, outcome) = status_of(error);
+        if outcome == Outcome::Refused {
+            return self.plain(status, outcome, error.to_string());
+        }
+        tracing::info!(%error, "no answer could be had from the origin");
+        let text = match status {
+            StatusCode::GATEWAY_TIMEOUT => "the origin did not answer in time",
+            StatusCode::SERVICE_UNAVAILABLE => "the origin takes no more requests for now",
+            _ => "the origin gave no usable answer",
+        };
+        self.plain(status, outcome, text.to_owned())
+    }
+
+    fn headers(&self, served: &Served) -> HeaderMap {
+        let mut headers = HeaderMap::with_capacity(16);
+        served.head.copy_headers(&mut headers);
+        if let Some(value) = served.browser_cache_control() {
+            headers.insert(header::CACHE_CONTROL, value);
+        }
+        if let Some(age) = served.age {
+            headers.insert(header::AGE, HeaderValue::from(age.as_secs()));
+        }
+        self.sign(&mut headers, &served.cache_status);
+        headers
+    }
+
+    /// A response the origin shaped itself: conditions and ranges are answered already.
+    fn passed(&self, asked: &Asked<'_>, served: Served) -> Reply {
+        let mut headers = self.headers(&served);
+        let status = served.head.status();
+        if let Some(length) = served.head.length() {
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        let payload = if asked.method == Method::HEAD || bodiless(status) {
+            Payload::None
+        } else {
+            Payload::Slice {
+                body: served.body,
+                start: 0,
+                end: u64::MAX,
+            }
+        };
+        Reply {
+            status,
+            headers,
+            payload,
+            outcome: served.outcome,
+        }
+    }
+}
+
+fn bodiless(status: StatusCode) -> bool {
+    status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+}
+
+impl Served {
+    /// The ranges to answer; `Whole` where ranges do not apply (RFC 9110 section 14.2).
+    fn ranges(
+        &self,
+        asked: &Asked<'_>,
+        validators: &crate::serve::served::StoredValidators,
+        ranges_max: usize,
+    ) -> Ranges {
+        let Some(range) = asked.headers.get(header::RANGE) else {
+            return Ranges::Whole;
+        };
+        let Some(length) = self.head.length() else {
+            return Ranges::Whole;
+        };
+        if asked.method != Method::GET || self.head.status() != StatusCode::OK {
+            return Ranges::Whole;
+        }
+        match range_applies(asked.headers, &validators.as_ref()) {
+            RangeApplies::No => Ranges::Whole,
+            RangeApplies::Yes => self.in_order(parse(range, length, ranges_max)),
+        }
+    }
+
+    /// A body that still arrives may be held in a window only: several ranges of it are not promised.
+    fn in_order(&self, ranges: Ranges) -> Ranges {
+        match ranges {
+            Ranges::Some(several) if several.len() > 1 && !matches!(self.head, Head::Stored(_)) => {
+                Ranges::Whole
+            }
+            ranges => ranges,
+        }
+    }
+
+    fn whole(self, asked: &Asked<'_>, mut headers: HeaderMap) -> Reply {
+        let status = self.head.status();
+        let length = self.head.length();
+        if let Some(length) = length
+            && !bodiless(status)
+        {
+            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+        }
+        if status == StatusCode::OK {
+            headers.insert(header::ACCEPT_RANGES, BYTES);
+        }
+        let payload = if asked.method == Method::HEAD || bodiless(status) {
+            Payload::None
+        } else {
+            Payload::Slice {
+                body: self.body,
+                start: 0,
+                end: length.unwrap_or(u64::MAX),
+            }
+        };
+        Reply {
+            status,
+            headers,
+            payload,
+            outcome: self.outcome,
+        }
+    }
+
+    fn partial(self, mut headers: HeaderMap, ranges: Vec<RangeInclusive<u64>>) -> Reply {
+        let length = self.head.length().unwrap_or(0);
+        headers.insert(header::ACCEPT_RANGES, BYTES);
+        let payload = match ranges.as_slice() {
+            [range] => {
+                let (start, end) = (*range.start(), *range.end() + 1);
+                headers.insert(header::CONTENT_RANGE, content_range(range, length));
+                headers.insert(header::CONTENT_LENGTH, HeaderValue::from(end - start));
+                Payload::Slice {
+                    body: self.body,
+                    start,
+                    end,
+                }
+            }
+            _ => {
+                let whole = Representation {
+                    length,
+                    content_type: headers.get(header::CONTENT_TYPE),
+                };
+                let parts = Multipart::new(&ranges, &whole, unpredictable());
+                headers.insert(header::CONTENT_TYPE, parts.content_type());
+                headers.insert(header::CONTENT_LENGTH, HeaderValue::from(parts.content_length()));
+                Payload::Multipart {
+                    body: self.body,
+                    parts,
+                }
+            }
+        };
+        Reply {
+            status: StatusCode::PARTIAL_CONTENT,
+            headers,
+            payload,
+            outcome: self.outcome,
+        }
+    }
+}
+
+/// A boundary that who wrote the body can not have put into it.
+fn unpredictable() -> u128 {
+    let half = || u128::from(RandomState::new().build_hasher().finish());
+    half() << 64 | half()
+}
+
+/// The status and outcome of a request that got no response.
+fn status_of(error: &ServeError) -> (StatusCode, Outcome) {
+    use crate::serve::FlightFailure as Flight;
+    match error {
+        ServeError::NoRoute | ServeError::Reserved => (StatusCode::NOT_FOUND, Outcome::Refused),
+        ServeError::Url(_) => (StatusCode::BAD_REQUEST, Outcome::Refused),
+        ServeError::Origin(error) => of_origin(error),
+        ServeError::Flight(Flight::Origin(error)) => of_origin(error),
+        ServeError::Flight(Flight::Deadline) => (StatusCode::GATEWAY_TIMEOUT, Outcome::Failed),
+        ServeError::Flight(Flight::Abandoned | Flight::Overtaken) => {
+            (StatusCode::BAD_GATEWAY, Outcome::Failed)
+        }
+    }
+}
+
+/// A request that could not be sent on is the client's fault.
+fn of_origin(error: &OriginError) -> (StatusCode, Outcome) {
+    let status = error.status();
+    (
+        status,
+        if status.is_client_error() {
+            Outcome::Refused
+        } else {
+            Outcome::Failed
+        },
+    )
+}
+
+/// The access log speaks of versions by number.
+pub(crate) fn version_name(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_10 => "1.0",
+        Version::HTTP_2 => "2",
+        _ => "1.1",
+    }
+}
