@@ -1,0 +1,36 @@
+//! The real binary in front of a real origin, over sockets: what a client, an origin and an operator can see.
+//!
+//! Every test starts its own edge on port 0 of the loopback, with its own origin and its own directories, so
+//! that all may run at once. A test knows the command line, the configuration, the wire and the metrics; it
+//! knows nothing of the code. Nothing waits for a time to pass and hopes: gates hold the origin where the
+//! claim needs it, and conditions are waited for under a deadline.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test may panic; clippy knows only functions marked as tests"
+)]
+#![allow(clippy::print_stderr, reason = "a failed test shows the edge's logs")]
+
+mod support;
+
+mod bad_input;
+mod bad_origins;
+mod coalescing;
+mod command;
+mod conditional;
+mod connections;
+mod directory;
+mod disk;
+mod forwarding;
+mod freshness;
+mod harness;
+mod hits;
+mod large;
+mod observing;
+mod protocols;
+mod ranges;
+mod refusals;
+mod sharing;
+mod stale;
+mod stopping;
+mod urls;

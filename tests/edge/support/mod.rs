@@ -1,0 +1,20 @@
+//! The parts a test is made of: an edge, an origin that does as it is told, clients that see every byte.
+
+pub(crate) mod answer;
+pub(crate) mod certificate;
+pub(crate) mod client;
+pub(crate) mod edge;
+pub(crate) mod http2;
+pub(crate) mod origin;
+pub(crate) mod picture;
+pub(crate) mod reply;
+pub(crate) mod wait;
+
+pub(crate) use answer::Answer;
+pub(crate) use certificate::Certificate;
+pub(crate) use client::{Client, HOST, get, get_with, request};
+pub(crate) use edge::{Edge, Setup};
+pub(crate) use origin::Origin;
+pub(crate) use picture::picture;
+pub(crate) use reply::Reply;
+pub(crate) use wait::{Gate, PATIENCE, eventually};
