@@ -1,0 +1,41 @@
+# Every way to build, try and check Aquatint. `make run` and `make test` are all a newcomer needs.
+#
+# The dev profile on purpose: dependencies are optimised in it, `make run` and `make test` share its artefacts, and
+# it is there in a fraction of the time that the release profile's whole-program optimisation takes.
+
+LISTEN ?= 127.0.0.1:8080
+ADMIN ?= 127.0.0.1:9090
+
+.PHONY: help run test bench bench-peers lint
+
+help:
+	@echo "make run          an edge on the sample images of demo/ (LISTEN=$(LISTEN) ADMIN=$(ADMIN))"
+	@echo "make test         every test"
+	@echo "make lint         formatting, clippy, docs, licences, benches that still build"
+	@echo "make bench        criterion benches of the hot pieces"
+	@echo "make bench-peers  against nginx and Varnish, side by side"
+
+run:
+	@scripts/packages build
+	cargo build --bin aquatint
+	@scripts/demo --listen $(LISTEN) --admin $(ADMIN)
+
+test:
+	@scripts/packages build
+	cargo test
+
+bench:
+	@scripts/packages build
+	cargo bench
+
+bench-peers:
+	@scripts/packages build peers
+	benches/peers.sh
+
+lint:
+	@scripts/packages build lint
+	cargo fmt --check
+	cargo clippy --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --lib
+	cargo bench --no-run --profile dev
+	@scripts/deny
