@@ -10,7 +10,9 @@ use super::error::{OriginError, Stage};
 use super::fault;
 use super::pick::Attempt;
 use super::response::{Content, Head, Persistence};
+use super::trailers;
 use bytes::Bytes;
+use http::HeaderMap;
 use pingora_core::protocols::http::client::HttpSession;
 
 /// A body on its way.
@@ -22,6 +24,9 @@ pub(super) struct HttpBody {
     received: u64,
     persistence: Persistence,
     request: RequestSent,
+    trailers: Option<Box<HeaderMap>>,
+    /// Larger trailers are dropped.
+    trailer_bytes_max: u64,
 }
 
 /// How much of the request went out before its answer came.
@@ -38,6 +43,7 @@ pub(super) struct Answered {
     pub(super) attempt: Attempt,
     pub(super) deadlines: Deadlines,
     pub(super) request: RequestSent,
+    pub(super) trailer_bytes_max: u64,
 }
 
 impl HttpBody {
@@ -48,6 +54,7 @@ impl HttpBody {
             mut attempt,
             deadlines,
             request,
+            trailer_bytes_max,
         } = answered;
         attempt.settle(Verdict::Answered);
         let mut body = HttpBody {
@@ -58,6 +65,8 @@ impl HttpBody {
             received: 0,
             persistence: head.persistence,
             request,
+            trailers: None,
+            trailer_bytes_max,
         };
         if head.content == Content::Follows {
             return Some(body);
@@ -77,6 +86,7 @@ impl HttpBody {
             }
             Ok(None) => {
                 self.check_whole()?;
+                self.read_trailers().await?;
                 self.finish().await;
                 Ok(None)
             }
@@ -100,6 +110,22 @@ impl HttpBody {
                 Err(error) => return Err(fault::reading_body(&error, self.expected, self.received)),
             }
         }
+    }
+
+    /// What may go on to a client of the fields that came after the body.
+    pub(super) fn take_trailers(&mut self) -> Option<Box<HeaderMap>> {
+        self.trailers.take()
+    }
+
+    /// A stream that breaks here did not end, though all of the body seems to be there.
+    async fn read_trailers(&mut self) -> Result<(), OriginError> {
+        let Some(HttpSession::H2(stream)) = self.link.as_mut().map(Link::session) else {
+            return Ok(());
+        };
+        let read = self.deadlines.within(Stage::Read, stream.read_trailers()).await?;
+        let read = read.map_err(|error| fault::reading_body(&error, self.expected, self.received))?;
+        self.trailers = read.map(|read| Box::new(trailers::passable(read, self.trailer_bytes_max)));
+        Ok(())
     }
 
     /// Called at what looks like the end.

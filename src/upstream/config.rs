@@ -23,6 +23,8 @@ pub struct Config {
     pub connect_deadline: Span,
     /// From the request's last byte to the response's header.
     pub first_byte_deadline: Span,
+    /// How long a request that expects a 100 waits for it before its body is sent all the same.
+    pub expect_wait: Span,
     /// From one part of the body to the next.
     pub read_deadline: Span,
     /// All waiting of the whole exchange, connecting to last byte. The time that whoever reads the body takes between
@@ -145,6 +147,7 @@ impl Default for Config {
             host: Host::Origin,
             connect_deadline: Span::secs(3),
             first_byte_deadline: Span::secs(15),
+            expect_wait: Span::secs(1),
             read_deadline: Span::secs(15),
             total_deadline: Span::secs(120),
             retries: 2,
@@ -164,6 +167,7 @@ impl Config {
         for (key, span) in [
             ("connect_deadline", self.connect_deadline),
             ("first_byte_deadline", self.first_byte_deadline),
+            ("expect_wait", self.expect_wait),
             ("read_deadline", self.read_deadline),
             ("total_deadline", self.total_deadline),
             ("idle_connection_lifetime", self.idle_connection_lifetime),

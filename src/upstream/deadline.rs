@@ -1,8 +1,8 @@
 //! How long each stage of an exchange may take.
 //!
-//! Invariant: no await on an origin runs outside [`Deadlines::within`], and only what runs inside counts towards the
-//! whole: a reader that pauses between two parts of a body costs the origin nothing. It knows neither sockets nor
-//! files.
+//! Invariant: no await on an origin runs outside [`Deadlines::within_stretch`], and only what runs inside counts
+//! towards the whole: a reader that pauses between two parts of a body costs the origin nothing. It knows neither
+//! sockets nor files.
 
 use super::config::Config;
 use super::error::{OriginError, Stage};
@@ -19,17 +19,33 @@ pub(super) struct Deadlines {
     left: Duration,
 }
 
+/// One stage that is waited for in several parts: what is left for all of them together.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stretch {
+    stage: Stage,
+    left: Duration,
+}
+
 /// Takes the time that it lives off what is left, also when the wait is cancelled.
 struct Waiting<'a> {
-    left: &'a mut Duration,
+    left: [&'a mut Duration; 2],
     since: Instant,
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        *self.left = self
-            .left
-            .saturating_sub(clock::monotonic().saturating_duration_since(self.since));
+        let waited = clock::monotonic().saturating_duration_since(self.since);
+        for left in &mut self.left {
+            **left = left.saturating_sub(waited);
+        }
+    }
+}
+
+impl Stretch {
+    /// `left` for all parts together, where that is less than what the stage itself may take.
+    pub(super) fn at_most(mut self, left: Duration) -> Self {
+        self.left = self.left.min(left);
+        self
     }
 }
 
@@ -49,9 +65,30 @@ impl Deadlines {
         stage: Stage,
         work: impl Future<Output = T>,
     ) -> Result<T, OriginError> {
-        let (stage, budget) = self.budget(stage);
+        let mut stretch = self.stretch(stage);
+        self.within_stretch(&mut stretch, work).await
+    }
+
+    /// All that `stage` may take, to be waited for in parts with [`Deadlines::within_stretch`].
+    pub(super) fn stretch(&self, stage: Stage) -> Stretch {
+        let left = match stage {
+            Stage::Connect => self.connect,
+            Stage::FirstByte => self.first_byte,
+            Stage::Read | Stage::Write => self.read,
+            Stage::Total => self.left,
+        };
+        Stretch { stage, left }
+    }
+
+    /// Runs `work` for as long as `stretch` has left; only the time within counts.
+    pub(super) async fn within_stretch<T>(
+        &mut self,
+        stretch: &mut Stretch,
+        work: impl Future<Output = T>,
+    ) -> Result<T, OriginError> {
+        let (stage, budget) = self.budget(*stretch);
         let _waiting = Waiting {
-            left: &mut self.left,
+            left: [&mut self.left, &mut stretch.left],
             since: clock::monotonic(),
         };
         tokio::time::timeout(budget, work)
@@ -59,19 +96,12 @@ impl Deadlines {
             .map_err(|_| OriginError::Timeout { stage })
     }
 
-    /// What is left for `stage`, and which deadline that is.
-    fn budget(&self, stage: Stage) -> (Stage, Duration) {
-        let left = self.left;
-        let own = match stage {
-            Stage::Connect => self.connect,
-            Stage::FirstByte => self.first_byte,
-            Stage::Read | Stage::Write => self.read,
-            Stage::Total => left,
-        };
-        if left < own {
-            (Stage::Total, left)
+    /// What is left for a stretch, and which deadline that is.
+    fn budget(&self, stretch: Stretch) -> (Stage, Duration) {
+        if self.left < stretch.left {
+            (Stage::Total, self.left)
         } else {
-            (stage, own)
+            (stretch.stage, stretch.left)
         }
     }
 }
@@ -92,13 +122,29 @@ mod tests {
     #[test]
     fn the_whole_exchange_bounds_each_of_its_stages() {
         let mut deadlines = deadlines();
-        let budget = deadlines.budget(Stage::Connect);
+        let connecting = deadlines.stretch(Stage::Connect);
+        let budget = deadlines.budget(connecting);
         assert_eq!(budget, (Stage::Connect, Duration::from_secs(3)));
         deadlines.left = Duration::from_secs(2);
-        let budget = deadlines.budget(Stage::Connect);
+        let budget = deadlines.budget(connecting);
         assert_eq!(budget, (Stage::Total, Duration::from_secs(2)));
         deadlines.left = Duration::ZERO;
-        assert_eq!(deadlines.budget(Stage::Read), (Stage::Total, Duration::ZERO));
+        let reading = deadlines.stretch(Stage::Read);
+        assert_eq!(deadlines.budget(reading), (Stage::Total, Duration::ZERO));
+    }
+
+    #[tokio::test]
+    async fn the_parts_of_a_stage_share_its_deadline() {
+        const WAIT: Duration = Duration::from_millis(20);
+        let mut deadlines = deadlines();
+        let mut stretch = deadlines.stretch(Stage::FirstByte).at_most(WAIT);
+        let waited = deadlines.within_stretch(&mut stretch, tokio::time::sleep(WAIT / 4));
+        assert!(waited.await.is_ok());
+        assert!(stretch.left <= WAIT - WAIT / 4, "{stretch:?}");
+        let late = deadlines.within_stretch(&mut stretch, std::future::pending::<()>());
+        let stage = Stage::FirstByte;
+        assert!(matches!(late.await, Err(OriginError::Timeout { stage: late }) if late == stage));
+        assert_eq!(stretch.left, Duration::ZERO);
     }
 
     #[tokio::test]

@@ -104,6 +104,21 @@ impl OriginError {
         }
     }
 
+    /// Whether the origin could not be reached, or its connection ended before its answer did.
+    pub fn is_disconnection(&self) -> bool {
+        matches!(
+            self,
+            OriginError::Resolve { .. }
+                | OriginError::Connect { .. }
+                | OriginError::Tls { .. }
+                | OriginError::Timeout {
+                    stage: Stage::Connect
+                }
+                | OriginError::Reset { .. }
+                | OriginError::BreakerOpen
+        )
+    }
+
     /// Whether the failure speaks against the address that was asked, as the breaker counts.
     ///
     /// One URL's oversized header says nothing of its server, and the total deadline may have passed because the

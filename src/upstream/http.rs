@@ -14,10 +14,10 @@ use super::error::{OpenError, OriginError};
 use super::fault;
 use super::pick::{Attempt, Balancer, Probe};
 use super::place::{self, Place};
-use super::request::{self, Envelope, Framing};
-use super::response::{self, AwaitError, Head};
+use super::request::{self, Envelope, Framing, Trailers};
+use super::response::{self, AwaitError, Head, Hearing};
 use super::send::{Broken, Sending};
-use super::{OriginRequest, RequestBody};
+use super::{Bodiless, OriginRequest, RequestBody};
 use crate::base::clock;
 use crate::base::metrics::Metrics;
 use crate::http::freshness::Exchange;
@@ -75,13 +75,15 @@ impl HttpOrigin {
     pub(super) async fn ask<B: RequestBody>(
         &self,
         request: &OriginRequest,
-        mut body: Option<B>,
+        mut body: B,
     ) -> Result<Answer, OriginError> {
         let mut deadlines = Deadlines::start(&self.config);
-        let framing = body
-            .as_ref()
-            .map_or(Ok(Framing::Absent), |_| Framing::of_body(&request.headers))?;
-        let repeatable = body.is_none() && request.method.is_idempotent();
+        let framing = if body.is_absent() {
+            Framing::Absent
+        } else {
+            Framing::of_body(&request.headers)?
+        };
+        let repeatable = framing == Framing::Absent && request.method.is_idempotent();
         let mut unreachable = Vec::new();
         let mut last = OriginError::BreakerOpen;
         for _ in 0..=self.config.retries {
@@ -89,11 +91,7 @@ impl HttpOrigin {
                 return Err(last);
             };
             let position = attempt.position;
-            let sending = Sending {
-                request,
-                framing,
-                deadlines: &mut deadlines,
-            };
+            let sending = self.sending(request, framing, &mut deadlines);
             last = match self.attempt(attempt, sending, &mut body).await {
                 Ok(answer) => return Ok(answer),
                 Err(Failure::Final(error)) => return Err(error),
@@ -113,11 +111,26 @@ impl HttpOrigin {
         Err(last)
     }
 
+    fn sending<'a>(
+        &self,
+        request: &'a OriginRequest,
+        framing: Framing,
+        deadlines: &'a mut Deadlines,
+    ) -> Sending<'a> {
+        Sending {
+            request,
+            framing,
+            deadlines,
+            hearing: Hearing::new(self.config.header_bytes_max.bytes()),
+            expect_wait: self.config.expect_wait.get(),
+        }
+    }
+
     async fn attempt<B: RequestBody>(
         &self,
         mut attempt: Attempt,
         mut sending: Sending<'_>,
-        body: &mut Option<B>,
+        body: &mut B,
     ) -> Result<Answer, Failure> {
         let tried = self
             .exchange(&self.addresses[attempt.position], &mut sending, body)
@@ -141,6 +154,7 @@ impl HttpOrigin {
             attempt,
             deadlines: sending.deadlines.clone(),
             request,
+            trailer_bytes_max: self.config.header_bytes_max.bytes(),
         };
         let body = HttpBody::after(&head, answered).await;
         Ok(Answer { head, body, exchange })
@@ -150,7 +164,7 @@ impl HttpOrigin {
         &self,
         address: &Address,
         sending: &mut Sending<'_>,
-        body: &mut Option<B>,
+        body: &mut B,
     ) -> Result<Exchanged, Failure> {
         let generation = address.generation();
         let mut link = self
@@ -167,6 +181,11 @@ impl HttpOrigin {
             request: sending.request,
             base_path: &self.base_path,
             host: host.map_err(Failure::Final)?,
+            trailers: if body.takes_trailers() {
+                Trailers::Passed
+            } else {
+                Trailers::Discarded
+            },
         };
         let limit = self.config.header_bytes_max.bytes();
         let sent = sending.send(&mut link, envelope, body).await;
@@ -198,17 +217,9 @@ impl HttpOrigin {
             headers: HeaderMap::new(),
         };
         let mut deadlines = Deadlines::start(&self.config);
-        let mut sending = Sending {
-            request: &request,
-            framing: Framing::Absent,
-            deadlines: &mut deadlines,
-        };
+        let mut sending = self.sending(&request, Framing::Absent, &mut deadlines);
         let answer = self
-            .exchange(
-                &self.addresses[position],
-                &mut sending,
-                &mut None::<super::NoBody>,
-            )
+            .exchange(&self.addresses[position], &mut sending, &mut Bodiless(None))
             .await;
         match answer {
             Ok(answer) if answer.head.status.is_success() || answer.head.status.is_redirection() => {

@@ -358,6 +358,65 @@ async fn http2_informational_responses_are_skipped() {
     assert_eq!(whole(response).await.unwrap(), "hello");
 }
 
+/// Sends a body and trailers after it; `te` is what the request must say of them.
+fn with_trailers(te: Option<&'static str>) -> Reply {
+    reply(move |request, respond| {
+        assert_eq!(
+            request.headers().get("te").map(|te| te.as_bytes()),
+            te.map(str::as_bytes)
+        );
+        let mut stream = respond.send_response(Response::new(()), false).unwrap();
+        stream.send_data("hello".into(), false).unwrap();
+        let trailers = [
+            ("server-timing", "a"),
+            ("content-length", "7"),
+            ("set-cookie", "b"),
+        ];
+        let trailers = trailers.map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+        stream
+            .send_trailers(http::HeaderMap::from_iter(trailers))
+            .unwrap();
+    })
+}
+
+/// A client that takes trailers, of a request without a body.
+struct TakesTrailers;
+
+impl crate::upstream::RequestBody for TakesTrailers {
+    fn is_absent(&self) -> bool {
+        true
+    }
+
+    fn takes_trailers(&self) -> bool {
+        true
+    }
+
+    async fn next(&mut self) -> Result<Option<Bytes>, crate::upstream::BodyGone> {
+        Ok(None)
+    }
+}
+
+/// RFC 9110 section 6.5.1.
+#[tokio::test]
+async fn trailers_come_with_the_end_of_a_body_whose_client_takes_them() {
+    let (scripted, origin) = prior_knowledge(with_trailers(Some("trailers"))).await;
+    for _ in 0..2 {
+        let response = origin.exchange(get("/"), TakesTrailers).await.unwrap();
+        let mut body = response.body;
+        assert_eq!(body.next().await.unwrap().unwrap(), "hello");
+        assert!(body.take_trailers().is_empty(), "before the end");
+        assert_eq!(body.next().await.unwrap(), None);
+        let trailers = body.take_trailers();
+        assert_eq!(
+            (trailers.len(), &trailers["server-timing"]),
+            (1, &"a".parse().unwrap())
+        );
+    }
+    assert_eq!(scripted.connections(), 1);
+    let (_scripted, origin) = prior_knowledge(with_trailers(None)).await;
+    assert_eq!(fetched(&origin).await.unwrap(), "hello");
+}
+
 #[tokio::test]
 async fn an_http2_header_beyond_its_limit_is_oversized() {
     let (scripted, _origin) = prior_knowledge(reply(|_, respond| {

@@ -30,6 +30,7 @@ mod response;
 #[cfg(test)]
 mod scripted;
 mod send;
+mod trailers;
 
 pub use error::{OpenError, OriginError, Stage};
 pub use response::Framing;
@@ -90,6 +91,8 @@ pub struct OriginResponse {
 pub struct OriginBody {
     source: Source,
     framing: Framing,
+    /// Come with the body's end, if at all.
+    trailers: Option<Box<HeaderMap>>,
     /// Given back when the body has ended.
     permit: Option<OwnedSemaphorePermit>,
     metrics: Arc<Metrics>,
@@ -103,10 +106,36 @@ enum Source {
     Failed(OriginError),
 }
 
-/// A request's body, pulled piece by piece.
+/// A response that precedes the final one: Early Hints and the like (RFC 9110 section 15.2). Never a 100 or 101.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interim {
+    pub status: StatusCode,
+    /// End-to-end headers.
+    pub headers: HeaderMap,
+}
+
+/// Hears the interim responses of an exchange, in their order.
+pub type Interims = dyn Fn(Interim) + Send + Sync;
+
+/// Who asks through us, with the body that is pulled from them piece by piece.
 pub trait RequestBody: Send {
+    /// Whether the request has no body at all.
+    fn is_absent(&self) -> bool {
+        false
+    }
+
     /// The next bytes, or `None` at the end of a body that came whole. Cancelling the future must lose nothing.
     fn next(&mut self) -> impl Future<Output = Result<Option<Bytes>, BodyGone>> + Send;
+
+    /// Hears an interim response.
+    fn interim(&mut self, _: Interim) -> impl Future<Output = ()> + Send {
+        async {}
+    }
+
+    /// Whether the response's trailers go on to whoever asks (RFC 9110 section 6.5).
+    fn takes_trailers(&self) -> bool {
+        false
+    }
 }
 
 /// The client's request body ended before its end.
@@ -114,12 +143,22 @@ pub trait RequestBody: Send {
 #[error("the request's body did not arrive whole; it can not be passed on")]
 pub struct BodyGone;
 
-/// The body of a request that has none.
-enum NoBody {}
+/// A request that has no body, and who hears its interim responses.
+struct Bodiless<'a>(Option<&'a Interims>);
 
-impl RequestBody for NoBody {
+impl RequestBody for Bodiless<'_> {
+    fn is_absent(&self) -> bool {
+        true
+    }
+
     async fn next(&mut self) -> Result<Option<Bytes>, BodyGone> {
-        match *self {}
+        Ok(None)
+    }
+
+    async fn interim(&mut self, interim: Interim) {
+        if let Some(hear) = self.0 {
+            hear(interim);
+        }
     }
 }
 
@@ -148,16 +187,27 @@ impl Origin {
 
     /// Asks without a request body.
     pub async fn fetch(&self, request: OriginRequest) -> Result<OriginResponse, OriginError> {
-        self.ask(request, None::<NoBody>).await
+        self.ask(request, Bodiless(None)).await
     }
 
-    /// Asks with a request body, which is streamed. An answer that comes before the body's end stops it.
+    /// The same, with the interim responses that come before the answer.
+    pub async fn fetch_with_interims(
+        &self,
+        request: OriginRequest,
+        interims: &Interims,
+    ) -> Result<OriginResponse, OriginError> {
+        self.ask(request, Bodiless(Some(interims))).await
+    }
+
+    /// Asks with a request body, which is streamed. An answer that comes before the body's end stops it. Where the
+    /// request expects a 100 (RFC 9110 section 10.1.1), the body is first asked for when the origin has sent that, or
+    /// nothing for a while.
     pub async fn exchange(
         &self,
         request: OriginRequest,
         body: impl RequestBody,
     ) -> Result<OriginResponse, OriginError> {
-        self.ask(request, Some(body)).await
+        self.ask(request, body).await
     }
 
     /// Probes the addresses for as long as it is polled; ends at once where no probe is configured.
@@ -170,7 +220,7 @@ impl Origin {
     async fn ask<B: RequestBody>(
         &self,
         request: OriginRequest,
-        body: Option<B>,
+        body: B,
     ) -> Result<OriginResponse, OriginError> {
         let asked = self.ask_in_turn(request, body).await;
         asked.inspect_err(|error| count_failure(&self.0.metrics, error))
@@ -179,7 +229,7 @@ impl Origin {
     async fn ask_in_turn<B: RequestBody>(
         &self,
         request: OriginRequest,
-        body: Option<B>,
+        body: B,
     ) -> Result<OriginResponse, OriginError> {
         let Inner {
             place,
@@ -223,6 +273,7 @@ impl OriginBody {
         OriginBody {
             source,
             framing,
+            trailers: None,
             permit: None,
             metrics: metrics.clone(),
         }
@@ -243,7 +294,13 @@ impl OriginBody {
     /// The next bytes, never empty, or `None` at the end of a body that came whole, as far as its framing tells.
     pub async fn next(&mut self) -> Result<Option<Bytes>, OriginError> {
         let next = match &mut self.source {
-            Source::Http(body) => body.next().await,
+            Source::Http(body) => {
+                let next = body.next().await;
+                if let Ok(None) = next {
+                    self.trailers = body.take_trailers();
+                }
+                next
+            }
             Source::File(body) => body.next().await,
             Source::Ended => return Ok(None),
             Source::Failed(error) => return Err(error.clone()),
@@ -257,6 +314,14 @@ impl OriginBody {
             }
         }
         next
+    }
+
+    /// What came after the body's end and may go on to a client (RFC 9110 section 6.5.1); empty before that end, and
+    /// over HTTP/1.1, whose trailers pingora discards.
+    pub fn take_trailers(&mut self) -> HeaderMap {
+        self.trailers
+            .take()
+            .map_or_else(HeaderMap::new, |trailers| *trailers)
     }
 
     fn end(&mut self, source: Source) {

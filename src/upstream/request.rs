@@ -1,7 +1,7 @@
 //! The request an origin is sent.
 //!
-//! Invariant: no hop-by-hop header, no Accept-Encoding (what is stored is the identity coding) and no framing but
-//! what the body's own says ever goes out. It opens no connection.
+//! Invariant: no hop-by-hop header but our own TE, no Accept-Encoding (what is stored is the identity coding) and no
+//! framing but what the body's own says ever goes out. It opens no connection.
 
 use super::error::OriginError;
 use super::{OriginRequest, config};
@@ -76,6 +76,15 @@ pub(super) struct Envelope<'a> {
     pub(super) request: &'a OriginRequest,
     pub(super) base_path: &'a str,
     pub(super) host: HeaderValue,
+    pub(super) trailers: Trailers,
+}
+
+/// What becomes of the response's trailers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Trailers {
+    Discarded,
+    /// They go on to the client.
+    Passed,
 }
 
 impl Envelope<'_> {
@@ -100,8 +109,15 @@ impl Envelope<'_> {
     fn headers(&self, framing: Framing, protocol: Protocol) -> HeaderMap {
         let mut headers = self.request.headers.clone();
         strip_hop_by_hop(&mut headers);
-        for name in [header::ACCEPT_ENCODING, header::CONTENT_LENGTH, header::EXPECT] {
+        for name in [header::ACCEPT_ENCODING, header::CONTENT_LENGTH] {
             headers.remove(name);
+        }
+        if !may_expect(framing, protocol) {
+            headers.remove(header::EXPECT);
+        }
+        // RFC 9110 section 10.1.4: a promise to keep trailers. In HTTP/1.1 pingora drops them.
+        if self.trailers == Trailers::Passed && protocol == Protocol::Http2 {
+            headers.insert(header::TE, HeaderValue::from_static("trailers"));
         }
         headers.insert(header::HOST, self.host.clone());
         match framing {
@@ -117,6 +133,12 @@ impl Envelope<'_> {
         }
         headers
     }
+}
+
+/// RFC 9110 section 10.1.1: a request without content expects nothing. Neither does one over HTTP/2: pingora does not
+/// let its 100 through.
+fn may_expect(framing: Framing, protocol: Protocol) -> bool {
+    framing != Framing::Absent && protocol == Protocol::Http1
 }
 
 fn expects_content(method: &Method) -> bool {
@@ -148,6 +170,7 @@ mod tests {
             request,
             base_path: "/base",
             host,
+            trailers: Trailers::Passed,
         };
         envelope.seal(framing, protocol).unwrap()
     }
@@ -188,6 +211,27 @@ mod tests {
             sealed(&post, Framing::Length(3), Protocol::Http2).headers["content-length"],
             "3"
         );
+    }
+
+    /// RFC 9110 section 10.1.1.
+    #[test]
+    fn an_expectation_goes_with_a_body_and_where_its_answer_can_be_heard() {
+        let post = request(Method::POST, &[("expect", "100-continue")]);
+        let expects = |framing, protocol| sealed(&post, framing, protocol).headers.contains_key("expect");
+        assert!(expects(Framing::Length(3), Protocol::Http1));
+        assert!(expects(Framing::Unknown, Protocol::Http1));
+        assert!(!expects(Framing::Absent, Protocol::Http1));
+        assert!(!expects(Framing::Length(3), Protocol::Http2));
+    }
+
+    /// RFC 9110 section 10.1.4: TE is for one hop, so it is ours to say.
+    #[test]
+    fn trailers_are_asked_for_where_they_can_be_had_and_are_passed_on() {
+        let get = request(Method::GET, &[("te", "gzip")]);
+        let http2 = sealed(&get, Framing::Absent, Protocol::Http2);
+        assert_eq!(http2.headers["te"], "trailers");
+        let http1 = sealed(&get, Framing::Absent, Protocol::Http1);
+        assert!(!http1.headers.contains_key("te"));
     }
 
     #[test]

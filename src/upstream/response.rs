@@ -1,8 +1,10 @@
-//! The final response's header, held against RFC 9112 section 6 before anybody believes it.
+//! The header of a response, interim or final; the final one is held against RFC 9112 section 6 before anybody
+//! believes it.
 //!
 //! Invariant: a [`Head`] has one unambiguous framing. Whatever could be read in two ways is refused, because caches
 //! that read it differently serve each other's bodies. It reads no body.
 
+use super::Interim;
 use super::error::OriginError;
 use super::fault;
 use super::request::digits;
@@ -11,8 +13,8 @@ use http::{HeaderMap, Method, StatusCode, Version, header};
 use pingora_core::BError;
 use pingora_core::protocols::http::client::HttpSession;
 
-/// Informational responses before the final one; beyond it the origin is playing games.
-const INFORMATIONAL_MAX: usize = 32;
+/// Interim responses before the final one; beyond it the origin is playing games.
+const INTERIMS_MAX: usize = 32;
 /// What HTTP/2 adds to a field's name and value when it counts a header's size (RFC 9113 section 6.5.2).
 const FIELD_OVERHEAD: u64 = 32;
 
@@ -52,19 +54,69 @@ pub(super) enum Persistence {
     Close,
 }
 
-/// Reads up to the final response's header. May be cancelled and called again.
-pub(super) async fn await_final(session: &mut HttpSession) -> Result<(), AwaitError> {
-    for _ in 0..INFORMATIONAL_MAX {
-        session.read_response_header().await.map_err(AwaitError::Broken)?;
-        match session.response_header().map(|header| header.status) {
-            Some(StatusCode::SWITCHING_PROTOCOLS) => {
-                return Err(AwaitError::Absurd("it switches protocols unasked"));
-            }
-            Some(status) if status.is_informational() => {}
-            _ => return Ok(()),
+/// A header that an origin sent.
+pub(super) enum Heard {
+    /// 100: the origin wants the request's body.
+    Continue,
+    Interim(Interim),
+    /// The final header is there to be examined.
+    Final,
+}
+
+/// Hears an origin up to its final header, and keeps count of what it says before.
+#[derive(Debug)]
+pub(super) struct Hearing {
+    interims: usize,
+    /// Of header, that all interim responses together may still take.
+    bytes_left: u64,
+}
+
+impl Hearing {
+    /// All interim responses together may be as long as one header.
+    pub(super) fn new(header_bytes_max: u64) -> Self {
+        Hearing {
+            interims: 0,
+            bytes_left: header_bytes_max,
         }
     }
-    Err(AwaitError::Absurd("it sends informational responses without end"))
+
+    /// Reads the next header. May be cancelled and called again.
+    ///
+    /// HTTP/2's interim responses are not heard: pingora skips them.
+    pub(super) async fn next(&mut self, session: &mut HttpSession) -> Result<Heard, AwaitError> {
+        session.read_response_header().await.map_err(AwaitError::Broken)?;
+        match session.response_header().map(|header| header.status) {
+            Some(StatusCode::SWITCHING_PROTOCOLS) => Err(AwaitError::Absurd("it switches protocols unasked")),
+            Some(status) if status.is_informational() => {
+                self.count(session)?;
+                Heard::interim(session, status)
+            }
+            _ => Ok(Heard::Final),
+        }
+    }
+
+    fn count(&mut self, session: &HttpSession) -> Result<(), AwaitError> {
+        self.interims += 1;
+        if self.interims > INTERIMS_MAX {
+            return Err(AwaitError::Absurd("it sends interim responses without end"));
+        }
+        let left = self.bytes_left.checked_sub(size(session));
+        self.bytes_left = left.ok_or(AwaitError::Oversized)?;
+        Ok(())
+    }
+}
+
+impl Heard {
+    fn interim(session: &HttpSession, status: StatusCode) -> Result<Self, AwaitError> {
+        if status == StatusCode::CONTINUE {
+            return Ok(Heard::Continue);
+        }
+        let mut headers = checked_headers(session).map_err(AwaitError::Absurd)?;
+        strip_hop_by_hop(&mut headers);
+        // RFC 9110 section 8.6: it has no place in a 1xx.
+        headers.remove(header::CONTENT_LENGTH);
+        Ok(Heard::Interim(Interim { status, headers }))
+    }
 }
 
 /// Why there is no final response.
@@ -72,6 +124,8 @@ pub(super) async fn await_final(session: &mut HttpSession) -> Result<(), AwaitEr
 pub(super) enum AwaitError {
     Broken(BError),
     Absurd(&'static str),
+    /// The interim responses' headers are too long.
+    Oversized,
 }
 
 impl AwaitError {
@@ -80,31 +134,48 @@ impl AwaitError {
         match self {
             AwaitError::Broken(error) => fault::awaiting_header(&error, limit),
             AwaitError::Absurd(reason) => OriginError::malformed(reason),
+            AwaitError::Oversized => OriginError::Oversized { limit },
         }
     }
 }
 
-/// Judges the header that [`await_final`] read in answer to a request of `method`.
+/// The headers as they came, with values that may go on to stores and other protocols; pingora takes those of
+/// HTTP/1.1 unchecked.
+fn checked_headers(session: &HttpSession) -> Result<HeaderMap, &'static str> {
+    let Some(header) = session.response_header() else {
+        return Ok(HeaderMap::new());
+    };
+    let mut headers = HeaderMap::with_capacity(header.headers.len());
+    for (name, value) in &header.headers {
+        let value = http::HeaderValue::from_bytes(value.as_bytes())
+            .map_err(|_| "a header's value holds control characters")?;
+        headers.append(name, value);
+    }
+    Ok(headers)
+}
+
+/// Bytes of the header that was read last.
+fn size(session: &HttpSession) -> u64 {
+    match session.as_http1() {
+        Some(http1) => http1.get_headers_raw_bytes().len() as u64,
+        None => session
+            .response_header()
+            .map_or(0, |header| size_of(&header.headers)),
+    }
+}
+
+/// Judges the final header that [`Hearing::next`] read in answer to a request of `method`.
 pub(super) fn examine(session: &HttpSession, method: &Method, limit: u64) -> Result<Head, OriginError> {
     let header = session.response_header().expect("the final header has been read");
     let raw = session.as_http1().map(|http1| http1.get_headers_raw_bytes());
-    let size = raw
-        .as_ref()
-        .map_or_else(|| size_of(&header.headers), |raw| raw.len() as u64);
-    if size > limit {
+    if size(session) > limit {
         return Err(OriginError::Oversized { limit });
     }
     if let Some(raw) = &raw {
         check_transfer_coding(&header.headers, header.version, raw)?;
     }
     let chunked = header.headers.contains_key(header::TRANSFER_ENCODING);
-    let mut headers = HeaderMap::with_capacity(header.headers.len());
-    for (name, value) in &header.headers {
-        // pingora takes HTTP/1.1 values unchecked; these go on to stores and to other protocols.
-        let value = http::HeaderValue::from_bytes(value.as_bytes())
-            .map_err(|_| OriginError::malformed("a header's value holds control characters"))?;
-        headers.append(name, value);
-    }
+    let mut headers = checked_headers(session).map_err(OriginError::malformed)?;
     let persistence = persistence(header.version, &headers);
     let length = take_length(&mut headers)?;
     strip_hop_by_hop(&mut headers);
@@ -125,7 +196,7 @@ pub(super) fn examine(session: &HttpSession, method: &Method, limit: u64) -> Res
     })
 }
 
-fn size_of(headers: &HeaderMap) -> u64 {
+pub(super) fn size_of(headers: &HeaderMap) -> u64 {
     let field = |(name, value): (&header::HeaderName, &http::HeaderValue)| {
         (name.as_str().len() + value.len()) as u64 + FIELD_OVERHEAD
     };

@@ -18,7 +18,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
 /// How long a condition may take to come true.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 pub(super) struct Scripted {
     pub(super) address: SocketAddr,
@@ -172,10 +172,11 @@ impl Visitor {
 /// A configuration whose deadlines no healthy test reaches.
 pub(super) fn patient() -> Config {
     Config {
-        connect_deadline: Span::secs(10),
-        first_byte_deadline: Span::secs(10),
-        read_deadline: Span::secs(10),
-        total_deadline: Span::secs(20),
+        connect_deadline: Span::secs(30),
+        first_byte_deadline: Span::secs(30),
+        expect_wait: Span::secs(30),
+        read_deadline: Span::secs(30),
+        total_deadline: Span::secs(60),
         ..Config::default()
     }
 }
