@@ -4,24 +4,41 @@
 //! is [`super::freshness`].
 
 use super::field;
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderName, header};
 use std::time::Duration;
 
-/// What the directives say together. A field-qualified `no-cache` or `private` counts as an unqualified one,
-/// as sections 5.2.2.4 and 5.2.2.7 allow.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// What the directives say together.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CacheControl {
     pub no_store: bool,
+    /// Unqualified; with field names it speaks of those fields alone (section 5.2.2.4).
     pub no_cache: bool,
+    /// Unqualified; with field names it speaks of those fields alone (section 5.2.2.7).
     pub private: bool,
     pub public: bool,
     pub must_revalidate: bool,
     pub proxy_revalidate: bool,
-    pub immutable: bool,
+    pub must_understand: bool,
     pub max_age: Option<Duration>,
     pub s_maxage: Option<Duration>,
     pub stale_while_revalidate: Option<Duration>,
     pub stale_if_error: Option<Duration>,
+    /// The fields that `no-cache` or `private` names: no later request may get them from here.
+    pub unshared: Vec<HeaderName>,
+}
+
+/// What a directive says beside its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Argument<'a> {
+    Absent,
+    /// A token or a quoted string: section 5.2 asks recipients to take both for any directive.
+    Text(&'a [u8]),
+    /// Of a structured field, where it can not be text.
+    Number(i64),
+    /// Of a structured field, where it can not be a number.
+    Words(&'a str),
+    /// No directive takes it.
+    Malformed,
 }
 
 impl CacheControl {
@@ -29,7 +46,8 @@ impl CacheControl {
     pub fn of(headers: &HeaderMap) -> CacheControl {
         let mut control = CacheControl::default();
         for directive in field::list(headers, header::CACHE_CONTROL) {
-            control.add(directive);
+            let (name, argument) = split(directive);
+            control.hear(name, argument);
         }
         control
     }
@@ -39,23 +57,23 @@ impl CacheControl {
         self.no_cache || self.must_revalidate || self.proxy_revalidate
     }
 
-    fn add(&mut self, directive: &[u8]) {
-        let (name, argument) = split(directive);
+    /// What forbids is heard whatever its argument; what allows must be well formed.
+    pub(super) fn hear(&mut self, name: &[u8], argument: Argument<'_>) {
         let is = |known: &str| name.eq_ignore_ascii_case(known.as_bytes());
         if is("no-store") {
             self.no_store = true;
         } else if is("no-cache") {
-            self.no_cache = true;
+            qualify(&mut self.no_cache, &mut self.unshared, argument);
         } else if is("private") {
-            self.private = true;
+            qualify(&mut self.private, &mut self.unshared, argument);
         } else if is("public") {
-            self.public = true;
+            self.public |= argument == Argument::Absent;
         } else if is("must-revalidate") {
             self.must_revalidate = true;
         } else if is("proxy-revalidate") {
             self.proxy_revalidate = true;
-        } else if is("immutable") {
-            self.immutable = true;
+        } else if is("must-understand") {
+            self.must_understand |= argument == Argument::Absent;
         } else if is("max-age") {
             restrict(&mut self.max_age, argument);
         } else if is("s-maxage") {
@@ -68,28 +86,76 @@ impl CacheControl {
     }
 }
 
-/// Name and argument. Whitespace before `=` is malformed: the name is still heard, its argument is not.
-fn split(directive: &[u8]) -> (&[u8], Option<&[u8]>) {
+impl Argument<'_> {
+    pub(super) fn seconds(self) -> Option<Duration> {
+        match self {
+            Argument::Text(text) => field::delta_seconds(unquoted(text)),
+            Argument::Number(number) => u64::try_from(number).ok().map(field::capped_seconds),
+            Argument::Absent | Argument::Words(_) | Argument::Malformed => None,
+        }
+    }
+
+    /// One or more field names.
+    fn names(self) -> Option<Vec<HeaderName>> {
+        let text = match self {
+            Argument::Text(text) => unquoted(text),
+            Argument::Words(text) => text.as_bytes(),
+            Argument::Absent | Argument::Number(_) | Argument::Malformed => return None,
+        };
+        let words = text.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
+        let names = words.filter(|word| !word.is_empty()).map(HeaderName::from_bytes);
+        let names: Vec<_> = names.collect::<Result<_, _>>().ok()?;
+        (!names.is_empty()).then_some(names)
+    }
+}
+
+/// What says whose answer a response is, how long, and what its bytes mean.
+static ESSENTIAL: [HeaderName; 9] = [
+    header::VARY,
+    header::CACHE_CONTROL,
+    header::DATE,
+    header::ETAG,
+    header::LAST_MODIFIED,
+    header::CONTENT_TYPE,
+    header::CONTENT_ENCODING,
+    header::CONTENT_RANGE,
+    header::CONTENT_LENGTH,
+];
+
+/// Name and argument. Whitespace around `=` is malformed: the name is still heard, its argument is not.
+pub(super) fn split(directive: &[u8]) -> (&[u8], Argument<'_>) {
     let Some(at) = directive.iter().position(|&byte| byte == b'=') else {
-        return (directive, None);
+        return (directive, Argument::Absent);
     };
     let name = directive[..at].trim_ascii_end();
-    let argument = (name.len() == at).then_some(&directive[at + 1..]);
+    let argument = &directive[at + 1..];
+    let is_tight = name.len() == at && argument.trim_ascii_start() == argument;
+    let argument = if is_tight {
+        Argument::Text(argument)
+    } else {
+        Argument::Malformed
+    };
     (name, argument)
 }
 
-/// The smallest of several values counts; an invalid one is none at all: stale (section 4.2.1).
-fn restrict(known: &mut Option<Duration>, argument: Option<&[u8]>) {
-    let said = argument.and_then(seconds).unwrap_or(Duration::ZERO);
-    *known = Some(known.map_or(said, |earlier| earlier.min(said)));
+fn unquoted(text: &[u8]) -> &[u8] {
+    let inner = text.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\""));
+    inner.unwrap_or(text)
 }
 
-/// A token or a quoted string: section 5.2 asks recipients to take both.
-fn seconds(argument: &[u8]) -> Option<Duration> {
-    let unquoted = argument
-        .strip_prefix(b"\"")
-        .and_then(|rest| rest.strip_suffix(b"\""));
-    field::delta_seconds(unquoted.unwrap_or(argument))
+/// Without valid field names the directive is as restrictive as it can be, as sections 5.2.2.4 and 5.2.2.7 allow; so it
+/// is where it names a field without which the rest would be another response.
+fn qualify(unqualified: &mut bool, unshared: &mut Vec<HeaderName>, argument: Argument<'_>) {
+    match argument.names() {
+        Some(names) if !names.iter().any(|name| ESSENTIAL.contains(name)) => unshared.extend(names),
+        _ => *unqualified = true,
+    }
+}
+
+/// The smallest of several values counts; an invalid one is none at all: stale (section 4.2.1).
+fn restrict(known: &mut Option<Duration>, argument: Argument<'_>) {
+    let said = argument.seconds().unwrap_or(Duration::ZERO);
+    *known = Some(known.map_or(said, |earlier| earlier.min(said)));
 }
 
 #[cfg(test)]
@@ -110,11 +176,12 @@ mod tests {
         read(&[line]).max_age.map(|age| age.as_secs())
     }
 
+    /// RFC 9111 section 5.2, and RFC 9110 section 5.3 for several lines.
     #[test]
     fn every_directive_is_heard_in_any_case_and_on_any_line() {
         let control = read(&[
             "No-Store, PRIVATE,no-cache",
-            "public, must-revalidate, Proxy-Revalidate , immutable",
+            "public, must-revalidate, Proxy-Revalidate , immutable, Must-Understand",
             "MAX-AGE=1, s-maxage=2, stale-while-revalidate=3, Stale-If-Error=4",
         ]);
         let expected = CacheControl {
@@ -124,27 +191,82 @@ mod tests {
             public: true,
             must_revalidate: true,
             proxy_revalidate: true,
-            immutable: true,
+            must_understand: true,
             max_age: Some(Duration::from_secs(1)),
             s_maxage: Some(Duration::from_secs(2)),
             stale_while_revalidate: Some(Duration::from_secs(3)),
             stale_if_error: Some(Duration::from_secs(4)),
+            unshared: Vec::new(),
         };
         assert_eq!(control, expected);
     }
 
+    /// RFC 9111 section 5.2, RFC 9110 section 5.6.4.
     #[test]
     fn a_directive_within_a_quoted_string_is_not_heard() {
         let control = read(&[r#"extension="no-store, max-age=9", public"#]);
         assert!(!control.no_store && control.max_age.is_none() && control.public);
     }
 
+    /// RFC 9111 sections 5.2.2.4 and 5.2.2.7.
     #[test]
-    fn a_field_qualified_private_or_no_cache_counts_as_unqualified() {
-        let control = read(&[r#"private="X-A, X-B", no-cache="Set-Cookie""#]);
-        assert!(control.private && control.no_cache);
+    fn no_cache_and_private_with_field_names_speak_of_those_fields_alone() {
+        for line in [
+            r#"private="X-A, x-b", no-cache="Set-Cookie""#,
+            r#"Private=" x-a ,, X-B ", NO-CACHE=set-cookie"#,
+        ] {
+            let control = read(&[line]);
+            assert!(!control.private && !control.no_cache, "{line}");
+            assert_eq!(control.unshared, ["x-a", "x-b", "set-cookie"], "{line}");
+        }
+        assert_eq!(read(&[r#"no-cache="a""#, r#"no-cache="b""#]).unshared, ["a", "b"]);
     }
 
+    /// RFC 9111 sections 5.2.2.4 and 5.2.2.7 let a cache take a qualified directive as unqualified.
+    #[test]
+    fn a_field_that_the_rest_can_not_be_without_makes_the_directive_unqualified() {
+        let control = read(&[r#"private="x-a, Vary", no-cache="content-type""#]);
+        assert!(control.private && control.no_cache && control.unshared.is_empty());
+    }
+
+    /// RFC 9111 sections 5.2.2.4 and 5.2.2.7.
+    #[test]
+    fn an_unqualified_no_cache_or_private_beside_a_qualified_one_is_heard() {
+        let control = read(&[r#"private="a", private"#, r#"no-cache, no-cache="b""#]);
+        assert!(control.private && control.no_cache);
+        assert_eq!(control.unshared, ["a", "b"]);
+    }
+
+    /// RFC 9111 sections 5.2.2.4 and 5.2.2.7 let a cache take a qualified directive as unqualified.
+    #[test]
+    fn field_names_that_can_not_be_read_make_the_directive_unqualified() {
+        for argument in [
+            "=",
+            r#"="""#,
+            r#"=",""#,
+            r#"="a"#,
+            r#"=a""#,
+            r#"="a b""#,
+            r#"="a, (b)""#,
+            r#"="\a""#,
+            r#" ="a""#,
+            r#"= "a""#,
+        ] {
+            let control = read(&[&format!("no-cache{argument}, private{argument}")]);
+            assert!(control.no_cache, "{argument}");
+            let other = read(&[&format!("private{argument}")]);
+            assert!(other.private && other.unshared.is_empty(), "{argument}");
+        }
+    }
+
+    /// `public` and `must-understand` widen what a cache may do.
+    #[test]
+    fn what_allows_more_must_be_well_formed() {
+        let control = read(&["public=1, must-understand=\"x\""]);
+        assert_eq!(control, CacheControl::default());
+    }
+
+    /// RFC 9111 section 4.2.1.
     #[test]
     fn an_invalid_age_means_stale() {
         for line in [
@@ -162,23 +284,27 @@ mod tests {
         }
     }
 
+    /// RFC 9111 sections 1.2.2 and 5.2.
     #[test]
     fn a_quoted_age_and_leading_zeros_are_taken() {
         assert_eq!(max_age(r#"max-age="60""#), Some(60));
         assert_eq!(max_age("max-age=00060"), Some(60));
     }
 
+    /// RFC 9111 section 4.2.1: of what conflicts the most restrictive counts.
     #[test]
     fn of_several_values_the_smallest_counts() {
         assert_eq!(max_age("max-age=60, max-age=10, max-age=30"), Some(10));
         assert_eq!(max_age("max-age=60, max-age=junk"), Some(0));
     }
 
+    /// RFC 9111 section 1.2.2.
     #[test]
     fn an_age_beyond_all_numbers_is_a_very_long_one() {
         assert_eq!(max_age("max-age=99999999999999999999999999"), Some(1 << 31));
     }
 
+    /// RFC 9111 section 5.2.3: what is not known is ignored.
     #[test]
     fn a_longer_name_that_starts_like_a_directive_is_another_one() {
         assert_eq!(
@@ -199,6 +325,7 @@ mod tests {
             CacheControl::of(&headers);
         }
 
+        /// RFC 9111 sections 5.2.2.5 and 5.2.3.
         #[test]
         fn no_store_is_heard_among_any_other_whole_directives(
             before in "[a-z-]{1,12}(=[0-9]{1,4}|=\"[a-z, =]{0,8}\")?",

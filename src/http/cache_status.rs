@@ -194,6 +194,7 @@ mod tests {
         detail: None,
     };
 
+    /// RFC 9211 sections 2.1 and 2.4.
     #[test]
     fn a_hit_tells_the_freshness_left_also_when_it_is_none() {
         let hit = |ttl| CacheStatus::Hit { ttl }.render("aquatint");
@@ -202,6 +203,7 @@ mod tests {
         assert_eq!(hit(-412), "aquatint; hit; ttl=-412");
     }
 
+    /// RFC 9211 sections 2.2 to 2.6, and 2.8 for `detail`.
     #[test]
     fn a_forwarded_request_tells_all_that_is_known() {
         assert_eq!(MISS.render("aquatint"), "aquatint; fwd=uri-miss");
@@ -217,6 +219,7 @@ mod tests {
         assert_eq!(known.render("aquatint"), expected);
     }
 
+    /// RFC 9211 section 2.2.
     #[test]
     fn every_reason_has_its_name_in_the_rfc() {
         let reasons = [
@@ -233,6 +236,7 @@ mod tests {
         }
     }
 
+    /// RFC 9211 sections 2 and 2.8, RFC 9651 sections 3.3.3 and 3.3.4.
     #[test]
     fn what_is_no_token_is_written_as_a_string() {
         let hit = |name| CacheStatus::Hit { ttl: 1 }.render(name);
@@ -244,6 +248,7 @@ mod tests {
     }
 
     proptest! {
+        /// RFC 9651 sections 3.3.1 and 3.3.3.
         #[test]
         fn any_name_and_number_render_within_the_limits_of_the_format(name in ".{0,20}", ttl in any::<i64>()) {
             let value = CacheStatus::Hit { ttl }.render(&name);

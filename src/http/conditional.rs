@@ -5,6 +5,7 @@
 
 use super::entity_tag::{self, EntityTag};
 use super::field;
+use super::hop;
 use crate::base::clock::Timestamp;
 use http::header::{self, HeaderName};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
@@ -59,8 +60,9 @@ static PRECONDITIONS: [HeaderName; 5] = [
 
 /// What a 304 says of the body it does not have is no news of the stored one; `Content-Length` by RFC 9111
 /// section 3.2, the others because the stored bytes depend on them.
-static OF_THE_BODY: [HeaderName; 4] = [
+static OF_THE_BODY: [HeaderName; 5] = [
     header::CONTENT_LENGTH,
+    HeaderName::from_static("content-digest"),
     header::CONTENT_ENCODING,
     header::CONTENT_TYPE,
     header::CONTENT_RANGE,
@@ -75,7 +77,7 @@ impl<'a> Validators<'a> {
         }
     }
 
-    fn tag(&self) -> Option<EntityTag<'a>> {
+    pub(super) fn tag(&self) -> Option<EntityTag<'a>> {
         EntityTag::parse(self.etag?)
     }
 
@@ -85,6 +87,12 @@ impl<'a> Validators<'a> {
 
     fn sent_at(&self) -> Option<Timestamp> {
         field::date(self.date?)
+    }
+
+    /// `Last-Modified` where it is a strong validator.
+    pub(super) fn strong_date(&self) -> Option<Timestamp> {
+        let (modified_at, sent_at) = self.modified_at().zip(self.sent_at())?;
+        (sent_at >= modified_at.plus(STRONG_AFTER)).then_some(modified_at)
     }
 }
 
@@ -188,26 +196,81 @@ fn is_same_range_base(asked: &HeaderValue, stored: &Validators<'_>) -> bool {
         let tags = EntityTag::parse(asked).zip(stored.tag());
         return tags.is_some_and(|(asked, tag)| asked.is_strongly(&tag));
     }
-    match (field::date(asked), stored.modified_at(), stored.sent_at()) {
-        (Some(asked), Some(modified_at), Some(sent_at)) => {
-            asked == modified_at && sent_at >= modified_at.plus(STRONG_AFTER)
-        }
-        _ => false,
-    }
+    let dates = field::date(asked).zip(stored.strong_date());
+    dates.is_some_and(|(asked, modified_at)| asked == modified_at)
 }
 
 /// Makes a request to the origin ask whether the stored response is still the current one; the client's own
 /// preconditions go (RFC 9111 section 4.3.1).
-pub fn ask_if_changed(request: &mut HeaderMap, stored: &Validators<'_>) {
+///
+/// `alternates` are the tags of other stored responses of the same URL: a 304 may select one of them. They are left out
+/// where the stored response has no tag but a date, because an origin that hears tags does not hear dates.
+pub fn ask_if_changed(request: &mut HeaderMap, stored: &Validators<'_>, alternates: &[HeaderValue]) {
     for name in &PRECONDITIONS {
         request.remove(name);
     }
-    if let Some(etag) = stored.etag {
-        request.insert(header::IF_NONE_MATCH, etag.clone());
+    let date = stored.last_modified.filter(|_| stored.modified_at().is_some());
+    let alternates = match (stored.etag, date) {
+        (None, Some(_)) => &[],
+        _ => alternates,
+    };
+    if let Some(tags) = tag_list(stored.etag, alternates) {
+        request.insert(header::IF_NONE_MATCH, tags);
     }
-    if let (Some(value), Some(_)) = (stored.last_modified, stored.modified_at()) {
-        request.insert(header::IF_MODIFIED_SINCE, value.clone());
+    if let Some(date) = date {
+        request.insert(header::IF_MODIFIED_SINCE, date.clone());
     }
+}
+
+/// One line, each tag once, and malformed ones not at all, except that the first stands alone if it is malformed: it
+/// may be what the origin knows, and no list could be told from it.
+fn tag_list(first: Option<&HeaderValue>, others: &[HeaderValue]) -> Option<HeaderValue> {
+    let mut tags: Vec<EntityTag<'_>> = Vec::new();
+    let mut list: Vec<&[u8]> = Vec::new();
+    for value in first.into_iter().chain(others) {
+        match EntityTag::parse(value) {
+            Some(tag) if !tags.contains(&tag) => {
+                tags.push(tag);
+                list.push(value.as_bytes().trim_ascii());
+            }
+            None if first.is_some_and(|first| std::ptr::eq(first, value)) => return first.cloned(),
+            _ => {}
+        }
+    }
+    HeaderValue::from_bytes(&list.join(&b", "[..]))
+        .ok()
+        .filter(|_| !list.is_empty())
+}
+
+/// What a response to HEAD says of the stored response (RFC 9111 section 4.3.5).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HeadUpdate {
+    /// It is the same representation: these are its headers now.
+    Same(HeaderMap),
+    /// It is another one: what is stored is stale.
+    Another,
+}
+
+/// `body_length` is that of the stored body. Every validator that the response to HEAD brings must be the stored one,
+/// and so must its `Content-Length` if it brings one.
+pub fn updated_by_head(stored: &HeaderMap, body_length: u64, head: &HeaderMap) -> HeadUpdate {
+    let validators = Validators::of(stored);
+    let mut tags = head.get_all(header::ETAG).iter();
+    let mut dates = head.get_all(header::LAST_MODIFIED).iter();
+    let mut lengths = head.get_all(header::CONTENT_LENGTH).iter();
+    let is_same = tags.all(|tag| is_tag_of(tag, &validators))
+        && dates.all(|date| is_date_of(date, &validators))
+        && lengths.all(|length| field::decimal(length.as_bytes()) == Some(body_length));
+    match is_same {
+        true => HeadUpdate::Same(updated_by_304(stored, head)),
+        false => HeadUpdate::Another,
+    }
+}
+
+/// Also in another form of the same date; a malformed one only byte for byte.
+fn is_date_of(value: &HeaderValue, stored: &Validators<'_>) -> bool {
+    let dates = field::date(value).zip(stored.modified_at());
+    stored.last_modified == Some(value) || dates.is_some_and(|(brought, modified_at)| brought == modified_at)
 }
 
 /// Whether a 304 that answers [`ask_if_changed`] is about the stored response (RFC 9111 section 4.3.4).
@@ -229,13 +292,18 @@ pub fn confirms(stored: &Validators<'_>, response_304: &HeaderMap) -> Confirms {
     }
 }
 
-/// A malformed tag that comes back byte for byte is still the one that was asked for.
 fn is_tag_of(value: &HeaderValue, stored: &Validators<'_>) -> bool {
+    stored.etag.is_some_and(|etag| is_same_tag(value, etag))
+}
+
+/// Whether the tag that an answer brings is the stored one, strongly unless it is weak itself (RFC 9111 section
+/// 4.3.4). A malformed one that comes back byte for byte is still the one that was asked for.
+pub(super) fn is_same_tag(brought: &HeaderValue, stored: &HeaderValue) -> bool {
     let is_same = || {
-        let (brought, tag) = EntityTag::parse(value).zip(stored.tag())?;
-        Some(brought.is_strongly(&tag) || brought.is_weak() && brought.is_weakly(&tag))
+        let (brought, stored) = EntityTag::parse(brought).zip(EntityTag::parse(stored))?;
+        Some(brought.is_strongly(&stored) || brought.is_weak() && brought.is_weakly(&stored))
     };
-    stored.etag == Some(value) || is_same().unwrap_or(false)
+    brought == stored || is_same().unwrap_or(false)
 }
 
 /// An older date counts too: a version that was rolled back is unmodified since the stored one's date.
@@ -245,11 +313,16 @@ fn brings_another_date(response_304: &HeaderMap, stored: &Validators<'_>) -> boo
     dates.is_some_and(|(brought, modified_at)| brought != modified_at)
 }
 
-/// The stored headers after a 304 that [`confirms`] them: each field it brings replaces the stored one (RFC 9111
-/// section 3.2). The stored `Date` and `Age` were those of the earlier message and go in any case, lest the confirmed
-/// response be born old: after a 304 without `Date` there is none, and whoever has a clock adds the time of its
-/// receipt (RFC 9110 section 6.6.1).
+/// The stored headers after a 304 that [`confirms`] them: each field it brings replaces the stored one, but for those
+/// of its hop and of its body (RFC 9111 section 3.2). `Set-Cookie` is a field like others here: who does not store it
+/// has to take it out of `fresh`.
+///
+/// The stored `Date` and `Age` were those of the earlier message and go in any case, lest the confirmed response be
+/// born old: after a 304 without `Date` there is none, and whoever has a clock adds the time of its receipt (RFC 9110
+/// section 6.6.1).
 pub fn updated_by_304(stored: &HeaderMap, fresh: &HeaderMap) -> HeaderMap {
+    let mut fresh = fresh.clone();
+    hop::strip_hop_by_hop(&mut fresh);
     let mut updated = stored.clone();
     updated.remove(header::DATE);
     updated.remove(header::AGE);
@@ -300,6 +373,7 @@ mod tests {
         against(&stored(), lines)
     }
 
+    /// RFC 9110 section 13.1.2.
     #[test]
     fn if_none_match_compares_weakly_over_all_members_and_lines() {
         for list in ["\"a\"", "W/\"a\"", "\"x\", W/\"a\"", "*", " * "] {
@@ -316,6 +390,7 @@ mod tests {
         }
     }
 
+    /// RFC 9110 section 13.1.1.
     #[test]
     fn if_match_compares_strongly() {
         for list in ["\"a\"", "\"x\", \"a\"", "*"] {
@@ -328,6 +403,7 @@ mod tests {
         assert_eq!(against(&weak, &[("if-match", "W/\"a\"")]), Precondition::Failed);
     }
 
+    /// RFC 9110 sections 13.1.3 and 13.1.4.
     #[test]
     fn dates_decide_where_no_tags_are_given() {
         assert_eq!(get(&[("if-modified-since", MODIFIED)]), Precondition::NotModified);
@@ -337,6 +413,7 @@ mod tests {
         assert_eq!(get(&[("if-unmodified-since", EARLIER)]), Precondition::Failed);
     }
 
+    /// RFC 9110 sections 13.1.3, 13.1.4 and 13.2.2.
     #[test]
     fn tags_take_precedence_over_dates() {
         let other_tag = ("if-none-match", "\"b\"");
@@ -351,6 +428,7 @@ mod tests {
         );
     }
 
+    /// RFC 9110 section 13.2.2.
     #[test]
     fn a_failed_demand_comes_before_a_304() {
         let lines = [("if-match", "\"b\""), ("if-none-match", "\"a\"")];
@@ -359,6 +437,7 @@ mod tests {
         assert_eq!(get(&lines), Precondition::NotModified);
     }
 
+    /// RFC 9110 sections 13.1.3 and 13.1.4.
     #[test]
     fn a_date_that_is_none_or_several_is_ignored() {
         for name in ["if-modified-since", "if-unmodified-since"] {
@@ -370,6 +449,7 @@ mod tests {
         assert_eq!(get(&twice), Precondition::Proceed);
     }
 
+    /// RFC 9111 section 4.3.2, RFC 9110 section 13.1.4.
     #[test]
     fn without_last_modified_the_date_decides_a_304_but_never_a_412() {
         let dated = map(&[("date", MODIFIED)]);
@@ -397,6 +477,7 @@ mod tests {
         assert_eq!(against(&bare, &[("if-match", "\"a\"")]), Precondition::Failed);
     }
 
+    /// RFC 9110 sections 13.2.1 and 13.2.2.
     #[test]
     fn conditions_are_for_a_200_and_a_304_for_reading() {
         let evaluated = |method: &Method, status: StatusCode, lines: &[(&'static str, &str)]| {
@@ -426,6 +507,7 @@ mod tests {
         range_applies(&map(&[("if-range", value)]), &Validators::of(headers))
     }
 
+    /// RFC 9110 section 13.1.5.
     #[test]
     fn a_range_applies_to_the_same_bytes_only() {
         assert_eq!(
@@ -450,6 +532,7 @@ mod tests {
         assert_eq!(if_range(&weak, "W/\"a\""), RangeApplies::No);
     }
 
+    /// RFC 9110 sections 8.8.2.2 and 13.1.5.
     #[test]
     fn a_date_within_the_second_of_the_response_is_too_weak_for_a_range() {
         let at_once = map(&[("last-modified", MODIFIED), ("date", MODIFIED)]);
@@ -458,6 +541,7 @@ mod tests {
         assert_eq!(if_range(&undated, MODIFIED), RangeApplies::No);
     }
 
+    /// RFC 9111 section 4.3.1.
     #[test]
     fn our_conditions_replace_the_clients() {
         let mut request = map(&[
@@ -468,21 +552,172 @@ mod tests {
             ("if-unmodified-since", EARLIER),
             ("if-range", "\"x\""),
         ]);
-        ask_if_changed(&mut request, &Validators::of(&stored()));
+        ask_if_changed(&mut request, &Validators::of(&stored()), &[]);
         let expected = map(&[
             ("accept", "image/*"),
             ("if-none-match", "\"a\""),
             ("if-modified-since", MODIFIED),
         ]);
         assert_eq!(request, expected);
-        ask_if_changed(&mut request, &Validators::default());
+        ask_if_changed(&mut request, &Validators::default(), &[]);
         assert_eq!(request, map(&[("accept", "image/*")]));
+    }
+
+    fn values<const N: usize>(texts: [&'static str; N]) -> [HeaderValue; N] {
+        texts.map(HeaderValue::from_static)
+    }
+
+    /// What is asked for with `stored` and tags of other responses.
+    fn asked(stored: &[(&'static str, &str)], alternates: &[HeaderValue]) -> HeaderMap {
+        let mut request = HeaderMap::new();
+        ask_if_changed(&mut request, &Validators::of(&map(stored)), alternates);
+        request
+    }
+
+    #[test]
+    fn tags_of_other_responses_are_asked_for_in_the_same_line_by_rfc_9111_section_4_3_1() {
+        let alternates = values(["\"b\"", "\"a\"", "W/\"c\"", "\"b\"", "junk"]);
+        let request = asked(&[("etag", "\"a\""), ("last-modified", MODIFIED)], &alternates);
+        let expected = [
+            ("if-none-match", "\"a\", \"b\", W/\"c\""),
+            ("if-modified-since", MODIFIED),
+        ];
+        assert_eq!(request, map(&expected));
+        let request = asked(&[], &alternates);
+        assert_eq!(request, map(&[("if-none-match", "\"b\", \"a\", W/\"c\"")]));
+        assert_eq!(asked(&[], &values(["junk"])), HeaderMap::new());
+    }
+
+    #[test]
+    fn a_malformed_stored_tag_is_asked_for_as_it_came_and_alone() {
+        let request = asked(&[("etag", "junk")], &values(["\"b\""]));
+        assert_eq!(request, map(&[("if-none-match", "junk")]));
+    }
+
+    #[test]
+    fn a_stored_date_is_not_silenced_by_tags_of_other_responses_by_rfc_9110_section_13_1_3() {
+        let request = asked(&[("last-modified", MODIFIED)], &values(["\"b\""]));
+        assert_eq!(request, map(&[("if-modified-since", MODIFIED)]));
+    }
+
+    #[test]
+    fn tags_with_bytes_beyond_ascii_match_by_rfc_9110_section_8_8_3() {
+        let etag = HeaderValue::from_bytes("\"abc\u{fc}\"".as_bytes()).unwrap();
+        let stored = HeaderMap::from_iter([(header::ETAG, etag.clone())]);
+        let request = HeaderMap::from_iter([(header::IF_NONE_MATCH, etag.clone())]);
+        let outcome = evaluate(&Method::GET, &request, StatusCode::OK, &Validators::of(&stored));
+        assert_eq!(outcome, Precondition::NotModified);
+        let mut request = HeaderMap::new();
+        ask_if_changed(&mut request, &Validators::of(&stored), &values(["\"b\""]));
+        let expected = [etag.as_bytes(), b", \"b\""].concat();
+        assert_eq!(request[header::IF_NONE_MATCH].as_bytes(), expected);
+    }
+
+    #[test]
+    fn a_date_in_an_obsolete_form_is_the_same_date_by_rfc_9110_section_5_6_7() {
+        for (last_modified, since) in [
+            (MODIFIED, "Sunday, 06-Nov-94 08:49:37 GMT"),
+            (MODIFIED, "Sun Nov  6 08:49:37 1994"),
+            ("Mon, 20 Jul 2026 10:00:00 GMT", "Monday, 20-Jul-26 10:00:00 GMT"),
+        ] {
+            let stored = map(&[("last-modified", last_modified)]);
+            let outcome = against(&stored, &[("if-modified-since", since)]);
+            assert_eq!(outcome, Precondition::NotModified, "{since}");
+        }
+    }
+
+    #[test]
+    fn an_unquoted_tag_matches_nothing_by_rfc_9110_section_8_8_3() {
+        for (etag, asked) in [
+            ("\"a\"", "a"),
+            ("a", "a"),
+            ("a", "\"a\""),
+            ("w/\"a\"", "w/\"a\""),
+            ("W\"a\"", "W\"a\""),
+            ("W\\\"a\"", "W\\\"a\""),
+        ] {
+            let stored = map(&[("etag", etag)]);
+            let outcome = against(&stored, &[("if-none-match", asked)]);
+            assert_eq!(outcome, Precondition::Proceed, "{etag} {asked}");
+        }
+    }
+
+    /// Of a stored body of 10 bytes.
+    fn by_head(stored: &[(&'static str, &str)], head: &[(&'static str, &str)]) -> HeadUpdate {
+        updated_by_head(&map(stored), 10, &map(head))
+    }
+
+    #[test]
+    fn a_head_with_another_validator_or_length_is_of_another_response_by_rfc_9111_section_4_3_5() {
+        let stored = [("etag", "\"a\""), ("last-modified", MODIFIED)];
+        let rfc_850 = "Sunday, 06-Nov-94 08:49:37 GMT";
+        for head in [
+            &[][..],
+            &[("etag", "\"a\"")],
+            &[("etag", "W/\"a\"")],
+            &[("last-modified", MODIFIED)],
+            &[("last-modified", rfc_850)],
+            &[("content-length", "10")],
+            &[
+                ("etag", "\"a\""),
+                ("last-modified", MODIFIED),
+                ("content-length", "10"),
+            ],
+        ] {
+            assert!(matches!(by_head(&stored, head), HeadUpdate::Same(_)), "{head:?}");
+        }
+        for head in [
+            &[("etag", "\"b\"")][..],
+            &[("etag", "junk")],
+            &[("last-modified", LATER)],
+            &[("last-modified", "junk")],
+            &[("content-length", "11")],
+            &[("content-length", "x")],
+            &[("content-length", "10"), ("content-length", "11")],
+            &[("etag", "\"b\""), ("last-modified", MODIFIED)],
+            &[("etag", "\"a\""), ("last-modified", LATER)],
+            &[("etag", "\"a\""), ("content-length", "0")],
+        ] {
+            assert_eq!(by_head(&stored, head), HeadUpdate::Another, "{head:?}");
+        }
+        let dated = [("last-modified", MODIFIED)];
+        assert_eq!(by_head(&dated, &[("etag", "\"a\"")]), HeadUpdate::Another);
+        let tagged = [("etag", "\"a\"")];
+        assert_eq!(by_head(&tagged, &dated), HeadUpdate::Another);
+        let weak = [("etag", "W/\"a\"")];
+        assert_eq!(by_head(&weak, &tagged), HeadUpdate::Another);
+    }
+
+    #[test]
+    fn a_head_of_the_same_response_updates_it_as_a_304_does_by_rfc_9111_section_4_3_5() {
+        let stored = [
+            ("etag", "\"a\""),
+            ("x-kept", "1"),
+            ("x-changed", "1"),
+            ("content-type", "a/b"),
+        ];
+        let head = [
+            ("x-changed", "2"),
+            ("cache-control", "max-age=9"),
+            ("content-type", "c/d"),
+        ];
+        assert_eq!(
+            by_head(&stored, &head),
+            HeadUpdate::Same(updated_by_304(&map(&stored), &map(&head)))
+        );
+        let HeadUpdate::Same(updated) = by_head(&stored, &head) else {
+            panic!("it is the same response");
+        };
+        assert_eq!(updated["x-changed"], "2");
+        assert_eq!(updated["x-kept"], "1");
+        assert_eq!(updated["content-type"], "a/b");
     }
 
     fn confirmed(stored: &[(&'static str, &str)], fresh: &[(&'static str, &str)]) -> bool {
         confirms(&Validators::of(&map(stored)), &map(fresh)) == Confirms::Yes
     }
 
+    /// RFC 9111 section 4.3.4.
     #[test]
     fn a_304_with_another_entity_tag_confirms_nothing() {
         for (stored, brought, expected) in [
@@ -505,6 +740,7 @@ mod tests {
         assert!(!confirmed(&[("last-modified", MODIFIED)], &[("etag", "\"a\"")]));
     }
 
+    /// RFC 9111 section 4.3.4 for a date that is another.
     #[test]
     fn a_304_without_entity_tag_confirms_unless_its_date_is_another() {
         for stored in [
@@ -528,6 +764,7 @@ mod tests {
         }
     }
 
+    /// RFC 9111 section 3.2.
     #[test]
     fn a_304_renews_what_it_brings_and_leaves_the_body_described_as_it_was() {
         let stored = map(&[
@@ -563,6 +800,42 @@ mod tests {
     }
 
     #[test]
+    fn fields_that_end_at_the_hop_are_not_taken_from_a_304_by_rfc_9111_section_3_1() {
+        let stored = map(&[("x-listed", "1"), ("etag", "\"a\"")]);
+        let fresh = map(&[
+            ("connection", "x-listed, close"),
+            ("x-listed", "2"),
+            ("keep-alive", "timeout=5"),
+            ("proxy-connection", "close"),
+            ("proxy-authenticate", "Basic"),
+            ("proxy-authentication-info", "x"),
+            ("proxy-authorization", "x"),
+            ("te", "trailers"),
+            ("trailer", "x-t"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "h2c"),
+            ("x-plain", "1"),
+        ]);
+        let expected = map(&[("x-listed", "1"), ("etag", "\"a\""), ("x-plain", "1")]);
+        assert_eq!(updated_by_304(&stored, &fresh), expected);
+    }
+
+    #[test]
+    fn fields_of_unknown_meaning_are_taken_from_a_304_by_rfc_9111_section_3_2() {
+        for name in [
+            "x-test-header",
+            "content-foo",
+            "content-location",
+            "content-md5",
+            "expires",
+            "set-cookie",
+        ] {
+            let updated = updated_by_304(&map(&[(name, "1")]), &map(&[(name, "2")]));
+            assert_eq!(updated, map(&[(name, "2")]), "{name}");
+        }
+    }
+
+    #[test]
     fn a_304_without_date_does_not_leave_the_response_as_old_as_it_was() {
         let stored = map(&[("date", EARLIER), ("age", "50"), ("etag", "\"a\"")]);
         assert_eq!(
@@ -588,6 +861,7 @@ mod tests {
             range_applies(&request, &stored);
         }
 
+        /// RFC 9110 section 13.1.2.
         #[test]
         fn a_stored_valid_tag_is_found_among_others(tag in "[!#-~]{0,12}", others in "(\"[!#-~]{0,5}\", ?){0,4}") {
             let headers = map(&[("etag", &format!("\"{tag}\""))]);

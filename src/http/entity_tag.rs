@@ -78,6 +78,7 @@ mod tests {
         HeaderValue::from_str(text).unwrap()
     }
 
+    /// RFC 9110 section 8.8.3.2.
     #[test]
     fn the_comparisons_agree_with_the_table_of_the_rfc() {
         let table = [
@@ -97,6 +98,7 @@ mod tests {
         }
     }
 
+    /// RFC 9110 section 8.8.3.
     #[test]
     fn what_is_not_quoted_or_goes_on_after_the_quote_is_no_tag() {
         for text in [
@@ -113,6 +115,7 @@ mod tests {
         }
     }
 
+    /// RFC 9110 section 8.8.3.
     #[test]
     fn commas_and_backslashes_within_the_quotes_belong_to_the_tag() {
         let found: Vec<_> = tags(br#" , "a,b", W/"c\" ,,"d""#).map(|tag| tag.opaque).collect();

@@ -5,10 +5,23 @@
 use crate::base::clock::Timestamp;
 use http::header::AsHeaderName;
 use http::{HeaderMap, HeaderValue};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
+
+const WEEKDAYS: [&str; 7] = [
+    "Monday",
+    "Tuesday",
+    "Wednesday",
+    "Thursday",
+    "Friday",
+    "Saturday",
+    "Sunday",
+];
 
 /// The greatest number of seconds anyone means; larger ones are read as this (RFC 9111 section 1.2.2).
 const DELTA_SECONDS_MAX: u64 = 1 << 31;
+
+/// Of the longest form, `Wednesday, 09-Nov-94 08:49:37 GMT`.
+const DATE_LENGTH_MAX: usize = 33;
 
 /// The members of a list over all lines of a field, trimmed, empty ones left out (RFC 9110 section 5.6.1).
 pub(super) fn list(headers: &HeaderMap, name: impl AsHeaderName) -> impl Iterator<Item = &[u8]> {
@@ -47,8 +60,11 @@ fn member_end(line: &[u8]) -> usize {
 
 /// `delta-seconds` of RFC 9111 section 1.2.2: digits only.
 pub(super) fn delta_seconds(text: &[u8]) -> Option<Duration> {
-    let seconds = decimal(text)?.min(DELTA_SECONDS_MAX);
-    Some(Duration::from_secs(seconds))
+    decimal(text).map(capped_seconds)
+}
+
+pub(super) fn capped_seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds.min(DELTA_SECONDS_MAX))
 }
 
 /// One or more digits; what exceeds 64 bits saturates.
@@ -62,10 +78,47 @@ pub(super) fn decimal(text: &[u8]) -> Option<u64> {
     Some(number)
 }
 
-/// An `HTTP-date` in any of its three forms (RFC 9110 section 5.6.7).
+/// An `HTTP-date` in any of its three forms (RFC 9110 section 5.6.7), in any case, as a cache should take it
+/// (RFC 9111 section 4.2). The weekday tells nothing that the date does not: a wrong one is no reason to refuse it.
 pub(super) fn date(value: &HeaderValue) -> Option<Timestamp> {
-    let time = httpdate::parse_http_date(value.to_str().ok()?).ok()?;
-    Some(time.into())
+    let text = value.to_str().ok()?;
+    if text.len() > DATE_LENGTH_MAX {
+        return None;
+    }
+    let time = httpdate::parse_http_date(text).ok().or_else(|| {
+        let text = in_usual_case(text);
+        let strict = httpdate::parse_http_date(&text).ok();
+        strict.or_else(|| with_right_weekday(&text))
+    });
+    Some(time?.into())
+}
+
+fn with_right_weekday(date: &str) -> Option<SystemTime> {
+    let end = date.find(|letter: char| !letter.is_ascii_alphabetic())?;
+    let (said, rest) = date.split_at(end);
+    let names = WEEKDAYS.iter().map(|name| match said.len() {
+        3 => &name[..3],
+        _ => name,
+    });
+    let mut dates = names.map(|name| httpdate::parse_http_date(&[name, rest].concat()));
+    dates.find_map(Result::ok)
+}
+
+/// Each word with one capital, but for `GMT`.
+fn in_usual_case(date: &str) -> String {
+    let mut within_word = false;
+    let cased = date.chars().map(|letter| {
+        let follows = std::mem::replace(&mut within_word, letter.is_ascii_alphabetic());
+        match follows {
+            true => letter.to_ascii_lowercase(),
+            false => letter.to_ascii_uppercase(),
+        }
+    });
+    let cased: String = cased.collect();
+    match cased.strip_suffix("Gmt") {
+        Some(rest) => format!("{rest}GMT"),
+        None => cased,
+    }
 }
 
 /// The date of a field that has one line and one value; several are no date at all.
@@ -91,6 +144,7 @@ mod tests {
             .collect()
     }
 
+    /// RFC 9110 sections 5.6.1.2 and 5.6.4.
     #[test]
     fn a_comma_in_a_quoted_string_separates_nothing() {
         assert_eq!(split(r#"a="x, \" y" , ,b,"#), [r#"a="x, \" y""#, "b"]);
@@ -101,6 +155,7 @@ mod tests {
         assert_eq!(split(r#"a, b="x, y"#), ["a", r#"b="x, y"#]);
     }
 
+    /// RFC 9111 section 1.2.2.
     #[test]
     fn seconds_are_digits_only_and_saturate() {
         assert_eq!(delta_seconds(b"0060"), Some(Duration::from_secs(60)));
@@ -111,6 +166,7 @@ mod tests {
         }
     }
 
+    /// RFC 9110 section 5.6.7.
     #[test]
     fn all_three_forms_of_a_date_are_read() {
         for text in [
@@ -123,7 +179,61 @@ mod tests {
         }
     }
 
+    /// RFC 9111 section 4.2 asks caches to read dates in any case.
+    #[test]
+    fn the_case_of_a_date_does_not_matter() {
+        for text in [
+            "SUN, 06 Nov 1994 08:49:37 GMT",
+            "Sun, 06 NOV 1994 08:49:37 GMT",
+            "Sun, 06 Nov 1994 08:49:37 gMT",
+            "sunday, 06-nov-94 08:49:37 gmt",
+            "SUN NOV  6 08:49:37 1994",
+        ] {
+            let value = HeaderValue::from_static(text);
+            assert_eq!(date(&value), Some(Timestamp::from_secs(784_111_777)), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_weekday_does_not_spoil_a_date() {
+        for text in [
+            "Mon, 06 Nov 1994 08:49:37 GMT",
+            "Tuesday, 06-Nov-94 08:49:37 GMT",
+            "Thu Nov  6 08:49:37 1994",
+        ] {
+            let value = HeaderValue::from_static(text);
+            assert_eq!(date(&value), Some(Timestamp::from_secs(784_111_777)), "{text}");
+        }
+        let no_day = HeaderValue::from_static("Xyz, 06 Nov 1994 08:49:37 GMT");
+        assert!(date(&no_day).is_some(), "whatever stands for the weekday");
+    }
+
+    /// RFC 9111 sections 4.2 and 5.3: in doubt a date is none.
+    #[test]
+    fn what_is_nearly_a_date_is_none() {
+        for text in [
+            "Sun, 06 Nov 1994 08:49:37 UTC",
+            "Sun, 06 Nov 1994 08:49:37 AEST",
+            "Sun, 06 Nov 94 08:49:37 GMT",
+            "Sun 06 Nov 1994 08:49:37 GMT",
+            "Sun, 06  Nov  1994 08:49:37 GMT",
+            "Sun, 06-Nov-1994 08:49:37 GMT",
+            "Sun, 06 Nov 1994 08.49.37 GMT",
+            "Sun, 06 Nov 1994 8:49:37 GMT",
+            "Sun, 06 Nov 1994 08:49:37 GMT and more than that",
+            "0",
+            "",
+        ] {
+            assert_eq!(date(&HeaderValue::from_static(text)), None, "{text}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn no_text_makes_reading_a_date_panic(text in "[ -~]{0,40}") {
+            date(&HeaderValue::try_from(text).unwrap());
+        }
+
         #[test]
         fn members_are_disjoint_pieces_of_the_line(line in prop::collection::vec(any::<u8>(), 0..64)) {
             let total: usize = members(&line).map(<[u8]>::len).sum();

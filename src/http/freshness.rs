@@ -6,9 +6,13 @@
 
 use super::cache_control::CacheControl;
 use super::field;
+use super::targeted::{self, Control};
+use super::vary::{Vary, VaryPolicy};
 use crate::base::clock::Timestamp;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use std::time::Duration;
+
+pub use super::lifetime::{Freshness, Lifetime, StaleWindows};
 
 /// When the origin was asked, and when its header section was there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,34 +21,13 @@ pub struct Exchange {
     pub received_at: Timestamp,
 }
 
-/// The times of a stored response.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lifetime {
-    /// Receipt less the corrected initial age (RFC 9111 section 4.2.3).
-    pub born_at: Timestamp,
-    pub fresh_until: Timestamp,
-    /// Until then it may be served while one request refreshes it (RFC 5861 section 3).
-    pub revalidate_until: Timestamp,
-    /// Until then it may be served when the origin fails (RFC 5861 section 4).
-    pub error_until: Timestamp,
-}
-
-/// What a stored response is good for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Freshness {
-    Fresh,
-    StaleWhileRevalidate,
-    StaleIfError,
-    Expired,
-}
-
 /// Inclusive bounds of a set of statuses: `StatusRange(404, 404)`, `StatusRange(500, 599)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StatusRange(pub u16, pub u16);
 
 /// A route's word on lifetimes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct LifetimePolicy {
+pub struct CachePolicy {
     /// For a response that says nothing of its freshness, where RFC 9110 section 15.1 allows to guess one.
     pub default_ttl: Option<Duration>,
     /// Wins over the origin's own lifetime; the narrowest range wins; zero refuses to store.
@@ -57,6 +40,33 @@ pub struct LifetimePolicy {
     pub stale_while_revalidate: Duration,
     /// Where the response does not say.
     pub stale_if_error: Duration,
+    /// How long a response that does not forbid it may stand in for an origin that can not be reached.
+    pub stale_on_disconnect: Duration,
+    pub heuristic: Heuristic,
+    pub set_cookie: SetCookie,
+    /// Targeted fields to look for, first come first (RFC 9213).
+    pub targets: Vec<HeaderName>,
+    pub vary: VaryPolicy,
+}
+
+/// How fresh a response is guessed to be that says nothing but when it was last changed (RFC 9111 section 4.2.2).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Heuristic {
+    /// Of the time since `Last-Modified`; zero guesses nothing.
+    pub percent: u32,
+    pub max: Duration,
+}
+
+/// What becomes of a response that sets a cookie.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SetCookie {
+    /// It is not stored, and shared with nobody.
+    #[default]
+    Refuse,
+    /// It is stored without its cookie, which nobody gets.
+    Strip,
+    /// It is stored with its cookie, for everybody.
+    Store,
 }
 
 /// Whether the URL names one version, which never changes.
@@ -95,36 +105,6 @@ pub struct Facts<'a> {
     pub versioned: Versioned,
 }
 
-impl Lifetime {
-    pub fn age(&self, now: Timestamp) -> Duration {
-        now.since(self.born_at)
-    }
-
-    pub fn freshness(&self, now: Timestamp) -> Freshness {
-        if now < self.fresh_until {
-            Freshness::Fresh
-        } else if now < self.revalidate_until {
-            Freshness::StaleWhileRevalidate
-        } else if now < self.error_until {
-            Freshness::StaleIfError
-        } else {
-            Freshness::Expired
-        }
-    }
-
-    /// Whole seconds of freshness left, negative from the moment it is stale: the `ttl` of RFC 9211 section 2.3.
-    pub fn ttl(&self, now: Timestamp) -> i64 {
-        let left = self.fresh_until.as_millis() as i128 - now.as_millis() as i128;
-        let seconds = left.div_euclid(1000) as i64;
-        if left > 0 { seconds } else { seconds.min(-1) }
-    }
-
-    /// From then on it may not be served without the origin's word.
-    pub fn gone_at(&self) -> Timestamp {
-        self.fresh_until.max(self.revalidate_until).max(self.error_until)
-    }
-}
-
 impl Refusal {
     /// A token, as the `detail` of Cache-Status.
     pub const fn name(self) -> &'static str {
@@ -141,7 +121,7 @@ impl Refusal {
     }
 }
 
-impl LifetimePolicy {
+impl CachePolicy {
     fn of_status(&self, status: StatusCode) -> Option<Duration> {
         let status = status.as_u16();
         self.by_status
@@ -151,23 +131,44 @@ impl LifetimePolicy {
             .map(|(_, ttl)| *ttl)
     }
 
-    /// For a response that says nothing of its freshness.
+    /// For a response that says nothing of its freshness, as the route would have it.
     fn unsaid(&self, status: StatusCode, control: &CacheControl) -> Option<Duration> {
         match status.as_u16() {
             404 | 410 | 451 => Some(self.negative_ttl),
-            code if control.public || heuristically_cacheable(code) => self.default_ttl,
+            _ if may_be_guessed_at(status, control) => self.default_ttl,
             _ => None,
         }
     }
 }
 
+impl Heuristic {
+    /// A part of the time for which the response had not changed when it was sent; `None` when that is not known, or
+    /// not in the past (RFC 9111 section 4.2.2).
+    fn guess(&self, facts: &Facts<'_>) -> Option<Duration> {
+        let changed_at = field::only_date(facts.headers, header::LAST_MODIFIED)?;
+        let received_at = facts.exchange.received_at;
+        let sent_at =
+            field::only_date(facts.headers, header::DATE).map_or(received_at, |date| date.min(received_at));
+        let unchanged = sent_at.since(changed_at);
+        let guessed = (unchanged.saturating_mul(self.percent) / 100).min(self.max);
+        (guessed > Duration::ZERO).then_some(guessed)
+    }
+}
+
 /// Whether, and until when, a response may be stored. Pure: equal facts get equal verdicts.
-pub fn judge(facts: &Facts<'_>, policy: &LifetimePolicy) -> Verdict {
-    let control = CacheControl::of(facts.headers);
-    if let Some(refusal) = refusal(facts, &control, policy) {
+pub fn judge(facts: &Facts<'_>, policy: &CachePolicy) -> Verdict {
+    let control = targeted::control(facts.headers, &policy.targets);
+    if let Some(refusal) = refusal(facts, &control.directives, policy) {
         return Verdict::Refuse(refusal);
     }
-    let lifetime = lifetime(facts, &control, policy);
+    let born_at = born_at(facts);
+    let known = fresh_until(facts, &control, policy, born_at);
+    // Section 3: what neither says how long it is fresh nor may be guessed at is not stored at all.
+    if known.is_none() && !may_be_guessed_at(facts.status, &control.directives) {
+        return Verdict::Refuse(Refusal::NoFreshness);
+    }
+    let stale = stale_windows(&control.directives, policy, known);
+    let lifetime = Lifetime::without_stale(born_at, known.unwrap_or(born_at)).with_stale(stale);
     let serves = lifetime.gone_at() > facts.exchange.received_at;
     if serves || can_be_revalidated(facts) {
         Verdict::Store(lifetime)
@@ -176,19 +177,27 @@ pub fn judge(facts: &Facts<'_>, policy: &LifetimePolicy) -> Verdict {
     }
 }
 
+/// The fields of a response that only the one gets who asked for it: those named by `no-cache` and `private` (RFC 9111
+/// sections 5.2.2.4 and 5.2.2.7).
+pub fn unshared(headers: &HeaderMap, policy: &CachePolicy) -> Vec<HeaderName> {
+    targeted::control(headers, &policy.targets).directives.unshared
+}
+
 /// What makes a response one client's own is judged before its status: a response that is refused for its status or
 /// for want of freshness may still answer those who wait for it.
-fn refusal(facts: &Facts<'_>, control: &CacheControl, policy: &LifetimePolicy) -> Option<Refusal> {
+fn refusal(facts: &Facts<'_>, control: &CacheControl, policy: &CachePolicy) -> Option<Refusal> {
     let denied = policy.of_status(facts.status) == Some(Duration::ZERO);
-    let found = if control.no_store {
+    let sets_cookie =
+        || facts.headers.contains_key(header::SET_COOKIE) && !control.unshared.contains(&header::SET_COOKIE);
+    let found = if forbids_storing(facts.status, control) {
         Refusal::NoStore
     } else if control.private {
         Refusal::Private
     } else if facts.request_headers.contains_key(header::AUTHORIZATION) && !shares_authorized(control) {
         Refusal::Authorization
-    } else if facts.headers.contains_key(header::SET_COOKIE) {
+    } else if policy.set_cookie == SetCookie::Refuse && sets_cookie() {
         Refusal::SetCookie
-    } else if varies(facts.headers) {
+    } else if Vary::of(facts.headers, &policy.vary) == Vary::Everything {
         Refusal::Vary
     } else if facts.status == StatusCode::PARTIAL_CONTENT {
         Refusal::Partial
@@ -198,6 +207,23 @@ fn refusal(facts: &Facts<'_>, control: &CacheControl, policy: &LifetimePolicy) -
         return None;
     };
     Some(found)
+}
+
+/// `must-understand` takes the place of `no-store`: it forbids to store what is not understood, and nothing else (RFC
+/// 9111 section 5.2.2.3).
+fn forbids_storing(status: StatusCode, control: &CacheControl) -> bool {
+    match control.must_understand {
+        true => !is_understood(status),
+        false => control.no_store,
+    }
+}
+
+/// The statuses whose meaning for a cache is known: those of RFC 9110 section 15, and 451 of RFC 7725.
+fn is_understood(status: StatusCode) -> bool {
+    matches!(
+        status.as_u16(),
+        200..=206 | 300..=305 | 307 | 308 | 400..=417 | 421 | 422 | 426 | 451 | 500..=505
+    )
 }
 
 /// Interim responses, 304, 412 and 416 answer one request's conditions, not its URL.
@@ -210,49 +236,35 @@ fn shares_authorized(control: &CacheControl) -> bool {
     control.public || control.s_maxage.is_some() || control.must_revalidate
 }
 
-/// `Accept-Encoding` never reaches an origin, so that a response that varies by it alone does not vary here.
-fn varies(headers: &HeaderMap) -> bool {
-    field::list(headers, header::VARY).any(|name| !name.eq_ignore_ascii_case(b"accept-encoding"))
-}
-
 /// Whether a 304 could ever confirm it: conditions are for a 200 (RFC 9110 section 13.2.1).
 fn can_be_revalidated(facts: &Facts<'_>) -> bool {
     let has_date = || field::only_date(facts.headers, header::LAST_MODIFIED).is_some();
     facts.status == StatusCode::OK && (facts.headers.contains_key(header::ETAG) || has_date())
 }
 
-/// RFC 9110 section 15.1, and RFC 7725 section 3 for 451.
-fn heuristically_cacheable(status: u16) -> bool {
-    matches!(
-        status,
+/// RFC 9111 section 4.2.2; the statuses are those of RFC 9110 section 15.1, and 451 of RFC 7725 section 3.
+fn may_be_guessed_at(status: StatusCode, control: &CacheControl) -> bool {
+    let by_default = matches!(
+        status.as_u16(),
         200 | 203 | 204 | 300 | 301 | 308 | 404 | 405 | 410 | 414 | 451 | 501
-    )
+    );
+    by_default || control.public
 }
 
-fn lifetime(facts: &Facts<'_>, control: &CacheControl, policy: &LifetimePolicy) -> Lifetime {
-    let born_at = facts
-        .exchange
-        .received_at
-        .minus(initial_age(facts.headers, &facts.exchange));
-    let known = fresh_until(facts, control, policy, born_at);
-    let fresh_until = known.unwrap_or(born_at);
-    let windows = Windows::of(control, policy, known);
-    Lifetime {
-        born_at,
-        fresh_until,
-        revalidate_until: fresh_until.plus(windows.revalidate),
-        error_until: fresh_until.plus(windows.error),
-    }
+fn born_at(facts: &Facts<'_>) -> Timestamp {
+    let age = initial_age(facts.headers, &facts.exchange);
+    facts.exchange.received_at.minus(age)
 }
 
 /// `None`: neither the response nor the policy says; it has to be revalidated on each use.
 fn fresh_until(
     facts: &Facts<'_>,
-    control: &CacheControl,
-    policy: &LifetimePolicy,
+    control: &Control,
+    policy: &CachePolicy,
     born_at: Timestamp,
 ) -> Option<Timestamp> {
-    if control.no_cache {
+    let directives = &control.directives;
+    if directives.no_cache {
         return None;
     }
     let received_at = facts.exchange.received_at;
@@ -262,16 +274,24 @@ fn fresh_until(
     };
     let is_version = facts.versioned == Versioned::Yes && facts.status == StatusCode::OK;
     let promised = is_version.then(|| received_at.plus(policy.versioned_ttl));
-    let unsaid = || Some(received_at.plus(policy.unsaid(facts.status, control)?));
-    said.max(promised).or_else(unsaid)
+    let unsaid = || Some(received_at.plus(policy.unsaid(facts.status, directives)?));
+    let guessed = || {
+        let may_guess = may_be_guessed_at(facts.status, directives);
+        may_guess
+            .then(|| policy.heuristic.guess(facts))?
+            .map(|span| born_at.plus(span))
+    };
+    said.max(promised).or_else(unsaid).or_else(guessed)
 }
 
 /// The lifetime the origin gave (RFC 9111 section 4.2.1).
-fn explicit(facts: &Facts<'_>, control: &CacheControl) -> Option<Duration> {
-    control
-        .s_maxage
-        .or(control.max_age)
-        .or_else(|| until_expires(facts))
+fn explicit(facts: &Facts<'_>, control: &Control) -> Option<Duration> {
+    let Control {
+        directives,
+        is_targeted,
+    } = control;
+    let expires = || if *is_targeted { None } else { until_expires(facts) };
+    directives.s_maxage.or(directives.max_age).or_else(expires)
 }
 
 /// An invalid `Expires`, `0` above all, is in the past (RFC 9111 section 5.3); of several the earliest counts.
@@ -304,38 +324,40 @@ fn age_value(headers: &HeaderMap) -> Duration {
     field::delta_seconds(first.trim_ascii()).unwrap_or_default()
 }
 
-/// How long past its freshness a response may be served.
-struct Windows {
-    revalidate: Duration,
-    error: Duration,
+/// A response with `s-maxage` may be served stale only on its own word (RFC 9111 section 5.2.2.10); one of unknown
+/// freshness asks the origin on each use, so that the policy gives it no window but those for failures.
+fn stale_windows(
+    control: &CacheControl,
+    policy: &CachePolicy,
+    fresh_until: Option<Timestamp>,
+) -> StaleWindows {
+    if control.forbids_stale() {
+        return StaleWindows::NONE;
+    }
+    let needs_word = control.s_maxage.is_some();
+    let window = |said: Option<Duration>, unsaid: Duration| match said {
+        Some(span) => whole_seconds(span),
+        None if needs_word => 0,
+        None => whole_seconds(unsaid),
+    };
+    let unsaid_revalidate = fresh_until.map_or(Duration::ZERO, |_| policy.stale_while_revalidate);
+    StaleWindows {
+        while_revalidate: window(control.stale_while_revalidate, unsaid_revalidate),
+        if_error: window(control.stale_if_error, policy.stale_if_error),
+        // An origin that can not be reached is an error too: what it said of errors is its word on this.
+        on_disconnect: window(control.stale_if_error, policy.stale_on_disconnect),
+        on_request: !needs_word,
+    }
 }
 
-impl Windows {
-    /// A response with `s-maxage` may be served stale only on its own word (RFC 9111 section 5.2.2.10); one of
-    /// unknown freshness asks the origin on each use, so that the policy's `error` window alone is for it.
-    fn of(control: &CacheControl, policy: &LifetimePolicy, fresh_until: Option<Timestamp>) -> Self {
-        if control.forbids_stale() {
-            return Windows {
-                revalidate: Duration::ZERO,
-                error: Duration::ZERO,
-            };
-        }
-        let unsaid = |span: Duration| match control.s_maxage {
-            Some(_) => Duration::ZERO,
-            None => span,
-        };
-        let unsaid_revalidate = fresh_until.map_or(Duration::ZERO, |_| unsaid(policy.stale_while_revalidate));
-        Windows {
-            revalidate: control.stale_while_revalidate.unwrap_or(unsaid_revalidate),
-            error: control.stale_if_error.unwrap_or(unsaid(policy.stale_if_error)),
-        }
-    }
+/// A fraction is dropped: no window is longer than was said.
+fn whole_seconds(span: Duration) -> u32 {
+    u32::try_from(span.as_secs()).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use http::HeaderName;
     use proptest::prelude::*;
 
     const SECOND: Duration = Duration::from_secs(1);
@@ -363,7 +385,7 @@ mod tests {
         request_headers: HeaderMap,
         delay: Duration,
         versioned: Versioned,
-        policy: LifetimePolicy,
+        policy: CachePolicy,
     }
 
     fn response(lines: &[(&'static str, &str)]) -> Case {
@@ -373,10 +395,10 @@ mod tests {
             request_headers: HeaderMap::new(),
             delay: Duration::ZERO,
             versioned: Versioned::No,
-            policy: LifetimePolicy {
+            policy: CachePolicy {
                 versioned_ttl: 365 * 86_400 * SECOND,
                 negative_ttl: 10 * SECOND,
-                ..LifetimePolicy::default()
+                ..CachePolicy::default()
             },
         }
     }
@@ -392,7 +414,7 @@ mod tests {
             self
         }
 
-        fn under(mut self, change: impl FnOnce(&mut LifetimePolicy)) -> Self {
+        fn under(mut self, change: impl FnOnce(&mut CachePolicy)) -> Self {
             change(&mut self.policy);
             self
         }
@@ -440,10 +462,9 @@ mod tests {
 
         /// Seconds past freshness that it may be served: while revalidating, and when the origin fails.
         #[track_caller]
-        fn windows(&self) -> (u64, u64) {
-            let lifetime = self.stored();
-            let past = |until: Timestamp| until.since(lifetime.fresh_until).as_secs();
-            (past(lifetime.revalidate_until), past(lifetime.error_until))
+        fn windows(&self) -> (u32, u32) {
+            let stale = self.stored().stale;
+            (stale.while_revalidate, stale.if_error)
         }
     }
 
@@ -451,11 +472,12 @@ mod tests {
         (StatusRange(lowest, highest), Duration::from_secs(secs))
     }
 
-    fn stale_windows(policy: &mut LifetimePolicy) {
+    fn stale_windows(policy: &mut CachePolicy) {
         policy.stale_while_revalidate = 30 * SECOND;
         policy.stale_if_error = 300 * SECOND;
     }
 
+    /// RFC 9111 section 4.2.1.
     #[test]
     fn s_maxage_wins_over_max_age_and_max_age_over_expires() {
         let expires = ("expires", DATE_60_S_LATER);
@@ -465,6 +487,7 @@ mod tests {
         assert_eq!(response(&[expires, ("date", DATE)]).ttl(), 60);
     }
 
+    /// RFC 9111 section 4.2.1.
     #[test]
     fn expires_counts_from_the_origins_date_not_from_our_clock() {
         let lifetime = response(&[("expires", DATE_60_S_LATER), ("date", DATE_10_S_EARLIER)]).stored();
@@ -472,6 +495,7 @@ mod tests {
         assert_eq!(lifetime.ttl(RECEIVED), 60);
     }
 
+    /// RFC 9111 section 5.3, and section 4.2.1 for several.
     #[test]
     fn an_expires_that_is_no_date_has_expired() {
         for junk in ["0", "-1", "tomorrow", ""] {
@@ -485,6 +509,7 @@ mod tests {
         assert_eq!(response(&several).refused(), Refusal::NoFreshness);
     }
 
+    /// RFC 9111 section 4.2.3.
     #[test]
     fn the_initial_age_is_the_greater_of_apparent_and_given_age() {
         let fresh = ("cache-control", "max-age=60");
@@ -502,6 +527,7 @@ mod tests {
         assert_eq!(age(&[fresh, ("date", DATE_60_S_LATER)]), Duration::ZERO);
     }
 
+    /// RFC 9111 section 4.2.3.
     #[test]
     fn the_delay_of_the_response_adds_to_its_given_age() {
         let mut slow = response(&[("cache-control", "max-age=60"), ("age", "25")]);
@@ -515,6 +541,7 @@ mod tests {
         assert_eq!(lifetime.born_at, RECEIVED);
     }
 
+    /// RFC 9111 section 5.1.
     #[test]
     fn of_several_ages_the_first_counts_and_junk_is_none() {
         let age = |value| response(&[("cache-control", "max-age=60"), ("age", value)]).ttl();
@@ -525,6 +552,7 @@ mod tests {
         assert_eq!(age(""), 60);
     }
 
+    /// RFC 9111 section 4.2: an age beyond the lifetime is stale.
     #[test]
     fn a_response_older_than_its_lifetime_is_stored_only_to_be_revalidated() {
         let stale = [("cache-control", "max-age=60"), ("age", "61")];
@@ -534,6 +562,7 @@ mod tests {
         assert_eq!(response(&validated).status(404).refused(), Refusal::NoFreshness);
     }
 
+    /// RFC 9111 sections 5.2.2.5 and 5.2.2.7.
     #[test]
     fn no_store_and_private_are_refused_whatever_the_policy_says() {
         for (line, refusal) in [
@@ -548,6 +577,7 @@ mod tests {
         }
     }
 
+    /// RFC 9111 section 3.5.
     #[test]
     fn an_authorized_response_is_stored_only_where_it_is_declared_shared() {
         let asked = |line| {
@@ -564,23 +594,13 @@ mod tests {
         }
     }
 
+    /// RFC 9111 section 3 for interim statuses.
     #[test]
     fn what_is_for_one_client_or_one_request_is_refused() {
         let fresh = ("cache-control", "max-age=60");
         assert_eq!(
             response(&[fresh, ("set-cookie", "a=b")]).refused(),
             Refusal::SetCookie
-        );
-        for vary in ["*", "accept", "Accept-Encoding, Accept", "accept-encoding, *"] {
-            assert_eq!(
-                response(&[fresh, ("vary", vary)]).refused(),
-                Refusal::Vary,
-                "{vary}"
-            );
-        }
-        assert_eq!(
-            response(&[fresh, ("vary", "Accept-Encoding, , accept-encoding")]).ttl(),
-            60
         );
         assert_eq!(response(&[fresh]).status(206).refused(), Refusal::Partial);
         for status in [100, 103, 304, 412, 416] {
@@ -592,6 +612,74 @@ mod tests {
         }
     }
 
+    /// RFC 9111 section 4.1.
+    #[test]
+    fn what_varies_by_everything_is_refused_and_that_is_told_before_its_status() {
+        let fresh = ("cache-control", "max-age=60");
+        for vary in ["*", "accept, *", "*, accept-encoding"] {
+            for status in [200, 206, 304, 503] {
+                let case = response(&[fresh, ("vary", vary)]).status(status);
+                assert_eq!(case.refused(), Refusal::Vary, "{status} {vary}");
+            }
+        }
+    }
+
+    /// RFC 9111 section 4.1.
+    #[test]
+    fn what_varies_by_request_headers_is_stored() {
+        let fresh = ("cache-control", "max-age=60");
+        for vary in ["accept", "Accept-Encoding, , accept-encoding", ""] {
+            assert_eq!(response(&[fresh, ("vary", vary)]).ttl(), 60, "{vary}");
+        }
+    }
+
+    /// RFC 9111 section 7.3, and section 5.2.2.4 for a cookie that `no-cache` names.
+    #[test]
+    fn a_route_may_store_what_sets_a_cookie() {
+        let case = |policy_of_cookies| {
+            response(&[("cache-control", "max-age=60"), ("set-cookie", "a=b")])
+                .under(|policy| policy.set_cookie = policy_of_cookies)
+        };
+        assert_eq!(case(SetCookie::Refuse).refused(), Refusal::SetCookie);
+        assert_eq!(case(SetCookie::Strip).ttl(), 60);
+        assert_eq!(case(SetCookie::Store).ttl(), 60);
+        let named = ("cache-control", r#"max-age=60, no-cache="set-cookie""#);
+        let for_one = response(&[named, ("set-cookie", "a=b")]);
+        assert_eq!(for_one.ttl(), 60, "only the one who asked gets it");
+    }
+
+    /// RFC 9111 section 5.2.2.3.
+    #[test]
+    fn must_understand_takes_the_place_of_no_store() {
+        let case = |line, status| response(&[("cache-control", line)]).status(status);
+        for line in [
+            "no-store, must-understand, max-age=60",
+            "must-understand, max-age=60",
+        ] {
+            for status in [200, 301, 404, 451, 503] {
+                assert_eq!(case(line, status).ttl(), 60, "{status} {line}");
+            }
+            for status in [299, 306, 418, 499, 599] {
+                assert_eq!(case(line, status).refused(), Refusal::NoStore, "{status} {line}");
+            }
+        }
+        let private = "no-store, must-understand, private, max-age=60";
+        assert_eq!(case(private, 200).refused(), Refusal::Private);
+    }
+
+    /// RFC 9111 sections 5.2.2.4 and 5.2.2.7.
+    #[test]
+    fn fields_named_by_no_cache_or_private_are_unshared_and_the_rest_is_stored() {
+        let fresh = ("cache-control", "max-age=60");
+        let named = ("cache-control", r#"no-cache="a, b", private="Set-Cookie""#);
+        let case = response(&[fresh, named]);
+        assert_eq!(case.ttl(), 60);
+        assert_eq!(unshared(&case.headers, &case.policy), ["a", "b", "set-cookie"]);
+        let unqualified = response(&[fresh, ("cache-control", r#"private="a, private"#)]);
+        assert_eq!(unqualified.refused(), Refusal::Private);
+    }
+
+    /// RFC 9111 sections 5.2.2.5 and 5.2.2.7.
     /// A refusal for `Status` or `NoFreshness` lets other clients have the response.
     #[test]
     fn what_makes_a_response_private_is_told_before_its_status() {
@@ -600,7 +688,6 @@ mod tests {
             (("cache-control", "no-store"), Refusal::NoStore),
             (("cache-control", "private"), Refusal::Private),
             (("set-cookie", "a=1"), Refusal::SetCookie),
-            (("vary", "cookie"), Refusal::Vary),
         ] {
             for status in [206, 304, 412, 416, 500, 503] {
                 let case = || response(&[fresh, field]).status(status);
@@ -612,6 +699,7 @@ mod tests {
         }
     }
 
+    /// RFC 9111 section 3.5.
     #[test]
     fn an_error_to_an_authorized_request_is_refused_for_the_authorization() {
         for status in [206, 416, 503] {
@@ -623,6 +711,7 @@ mod tests {
         }
     }
 
+    /// RFC 9111 section 3.
     #[test]
     fn every_final_status_with_explicit_freshness_is_stored() {
         for status in [
@@ -662,6 +751,7 @@ mod tests {
         assert_eq!(long.versioned().ttl(), 99_999_999);
     }
 
+    /// RFC 9111 section 5.2.2.4 for `no-cache`.
     #[test]
     fn a_versioned_url_promises_nothing_for_other_statuses_and_nothing_against_no_cache() {
         assert_eq!(response(&[]).status(404).versioned().ttl(), 10);
@@ -670,6 +760,7 @@ mod tests {
         assert_eq!(asks_back.stored().freshness(RECEIVED), Freshness::Expired);
     }
 
+    /// RFC 9111 section 4.2.2: nothing is guessed where the origin says.
     #[test]
     fn a_missing_image_that_says_nothing_is_kept_for_the_negative_lifetime() {
         for status in [404, 410, 451] {
@@ -682,6 +773,7 @@ mod tests {
         assert_eq!(none.refused(), Refusal::NoFreshness);
     }
 
+    /// RFC 9111 section 4.2.2, and section 5.2.2.9 for `public`; RFC 9110 section 15.1.
     #[test]
     fn the_default_lifetime_is_for_statuses_that_may_be_guessed_at() {
         let case = |status| {
@@ -701,6 +793,172 @@ mod tests {
         assert_eq!(public.ttl(), 9);
     }
 
+    fn tenth(policy: &mut CachePolicy) {
+        policy.heuristic = Heuristic {
+            percent: 10,
+            max: 3600 * SECOND,
+        };
+    }
+
+    const MONTH_BEFORE: &str = "Thu, 06 Oct 1994 08:49:37 GMT";
+
+    /// RFC 9111 section 4.2.2.
+    #[test]
+    fn a_tenth_of_the_time_since_it_was_changed_is_guessed_up_to_the_limit() {
+        let case = |changed, date| response(&[("last-modified", changed), ("date", date)]).under(tenth);
+        assert_eq!(case(DATE_10_S_EARLIER, DATE).ttl(), 1);
+        assert_eq!(case(MONTH_BEFORE, DATE).ttl(), 3600);
+        // The guess counts from the response's birth.
+        assert_eq!(case(MONTH_BEFORE, DATE_10_S_EARLIER).ttl(), 3590);
+        assert_eq!(
+            response(&[("last-modified", MONTH_BEFORE)]).under(tenth).ttl(),
+            3600
+        );
+    }
+
+    /// RFC 9111 section 4.2.2.
+    #[test]
+    fn nothing_is_guessed_without_a_change_in_the_past() {
+        let later = [("last-modified", DATE_60_S_LATER), ("date", DATE)];
+        let same = [("last-modified", DATE), ("date", DATE)];
+        let fast_clock = [
+            ("last-modified", DATE_60_S_LATER),
+            ("date", "Mon, 07 Nov 1994 08:49:37 GMT"),
+        ];
+        for lines in [&later, &same, &fast_clock] {
+            assert_eq!(response(lines).under(tenth).ttl(), -1, "{lines:?}");
+        }
+        let junk = response(&[("last-modified", "yesterday")]).under(tenth);
+        assert_eq!(junk.refused(), Refusal::NoFreshness);
+        assert_eq!(response(&[]).under(tenth).refused(), Refusal::NoFreshness);
+        assert_eq!(response(&[("last-modified", MONTH_BEFORE)]).ttl(), -1);
+    }
+
+    /// RFC 9111 section 4.2.2, and section 5.2.2.9 for `public`.
+    #[test]
+    fn only_statuses_that_allow_it_and_public_responses_are_guessed_at() {
+        let changed = ("last-modified", MONTH_BEFORE);
+        for status in [200, 203, 204, 300, 301, 308, 405, 414, 501] {
+            assert_eq!(
+                response(&[changed]).status(status).under(tenth).ttl(),
+                3600,
+                "{status}"
+            );
+        }
+        for status in [201, 202, 302, 403, 500, 502, 503, 504, 599] {
+            let case = response(&[changed]).status(status).under(tenth);
+            assert_eq!(case.refused(), Refusal::NoFreshness, "{status}");
+            let public = response(&[changed, ("cache-control", "public")]);
+            assert_eq!(public.status(status).under(tenth).ttl(), 3600, "{status}");
+        }
+    }
+
+    /// RFC 9111 section 4.2.2.
+    #[test]
+    fn nothing_is_guessed_where_the_origin_or_the_route_says() {
+        let changed = ("last-modified", MONTH_BEFORE);
+        let case = |line| response(&[changed, line]).under(tenth);
+        assert_eq!(case(("cache-control", "max-age=5")).ttl(), 5);
+        assert_eq!(case(("expires", "0")).ttl(), -1);
+        assert_eq!(case(("cache-control", "no-cache")).ttl(), -1);
+        let by_route = response(&[changed]).under(tenth);
+        let by_route = by_route.under(|policy| policy.default_ttl = Some(9 * SECOND));
+        assert_eq!(by_route.ttl(), 9);
+        assert_eq!(response(&[changed]).status(404).under(tenth).ttl(), 10);
+    }
+
+    /// RFC 9111 section 3.
+    #[test]
+    fn a_status_that_may_not_be_guessed_at_is_not_kept_for_failures_either() {
+        let windows = |policy: &mut CachePolicy| {
+            stale_windows(policy);
+            policy.stale_on_disconnect = 60 * SECOND;
+        };
+        for status in [302, 403, 500, 503] {
+            let case = response(&[]).status(status).under(windows);
+            assert_eq!(case.refused(), Refusal::NoFreshness, "{status}");
+        }
+        assert_eq!(response(&[]).under(windows).windows(), (0, 300));
+    }
+
+    fn target(policy: &mut CachePolicy) {
+        policy.targets = vec![HeaderName::from_static("cdn-cache-control")];
+    }
+
+    /// RFC 9213 section 2.2.
+    #[test]
+    fn with_a_targeted_field_neither_cache_control_nor_expires_is_heard() {
+        let case = |line| {
+            let general = ("cache-control", "max-age=10000");
+            response(&[("cdn-cache-control", line), general, ("expires", DATE_60_S_LATER)]).under(target)
+        };
+        assert_eq!(case("max-age=3600").ttl(), 3600);
+        assert_eq!(case("max-age=0").refused(), Refusal::NoFreshness);
+        assert_eq!(case("no-store").refused(), Refusal::NoStore);
+        assert_eq!(case("private").refused(), Refusal::Private);
+        assert_eq!(case("no-cache").refused(), Refusal::NoFreshness);
+        assert_eq!(case("foo").refused(), Refusal::NoFreshness);
+        assert_eq!(case("max-age=3600, &&").ttl(), 10_000);
+        assert_eq!(case("").ttl(), 10_000);
+        let general = ("cache-control", r#"no-store, private="a""#);
+        let overridden = response(&[("cdn-cache-control", "max-age=60"), general]).under(target);
+        assert_eq!(overridden.ttl(), 60);
+        assert!(unshared(&overridden.headers, &overridden.policy).is_empty());
+    }
+
+    /// RFC 9213 section 2.2 with RFC 9111 section 3.5.
+    #[test]
+    fn an_authorized_response_is_shared_on_the_word_of_the_directives_that_are_heard() {
+        let case = |line, general| {
+            response(&[("cdn-cache-control", line), ("cache-control", general)])
+                .asked_with(&[("authorization", "Basic YTpi")])
+                .under(target)
+        };
+        assert_eq!(case("max-age=60", "public").refused(), Refusal::Authorization);
+        assert_eq!(case("max-age=60, public", "private").ttl(), 60);
+    }
+
+    /// RFC 9111 section 4.2.3: the age counts against a targeted lifetime too.
+    #[test]
+    fn a_targeted_lifetime_counts_from_birth() {
+        let old = [
+            ("cdn-cache-control", "max-age=3600"),
+            ("date", DATE),
+            ("age", "7200"),
+        ];
+        assert_eq!(response(&old).under(target).refused(), Refusal::NoFreshness);
+    }
+
+    /// RFC 9111 section 5.4 speaks of requests alone.
+    #[test]
+    fn pragma_in_a_response_is_not_heard() {
+        let case = response(&[("pragma", "no-cache"), ("cache-control", "max-age=60")]);
+        assert_eq!(case.ttl(), 60);
+        let guessed = response(&[("pragma", "no-cache"), ("last-modified", MONTH_BEFORE)]).under(tenth);
+        assert_eq!(guessed.ttl(), 3600);
+    }
+
+    /// RFC 9111 section 4.2.3, and section 4.2.1 for the lifetime, which is `Expires` less `Date`.
+    #[test]
+    fn an_age_beyond_expires_less_date_is_stale_whichever_clock_is_wrong() {
+        let slow = [
+            ("date", DATE_10_S_EARLIER),
+            ("expires", DATE_60_S_LATER),
+            ("age", "75"),
+        ];
+        let fast = [
+            ("date", DATE_60_S_LATER),
+            ("expires", "Sun, 06 Nov 1994 08:50:47 GMT"),
+            ("age", "15"),
+        ];
+        for lines in [&slow, &fast] {
+            assert_eq!(response(lines).refused(), Refusal::NoFreshness, "{lines:?}");
+        }
+        let no_date = [("date", "foo"), ("expires", DATE_60_S_LATER)];
+        assert_eq!(response(&no_date).ttl(), 59);
+    }
+
+    /// RFC 9111 section 3.
     #[test]
     fn a_response_that_says_nothing_is_stored_stale_with_a_validator_and_refused_without() {
         assert_eq!(response(&[]).refused(), Refusal::NoFreshness);
@@ -714,6 +972,7 @@ mod tests {
         }
     }
 
+    /// RFC 9111 section 5.2.2.4.
     #[test]
     fn no_cache_is_stored_stale_with_a_validator_and_refused_without() {
         let asks_back = ("cache-control", "no-cache, max-age=60");
@@ -723,6 +982,7 @@ mod tests {
         assert_eq!(case.windows(), (0, 0));
     }
 
+    /// RFC 5861 sections 3 and 4.
     #[test]
     fn stale_windows_of_the_response_win_over_those_of_the_policy() {
         let case = |line: &str| response(&[("cache-control", line)]).under(stale_windows);
@@ -733,6 +993,7 @@ mod tests {
         );
     }
 
+    /// RFC 9111 sections 5.2.2.2, 5.2.2.8 and 5.2.2.10.
     #[test]
     fn a_response_that_must_be_revalidated_has_no_stale_window() {
         let case = |line: &str| response(&[("cache-control", line)]).under(stale_windows);
@@ -748,43 +1009,134 @@ mod tests {
         assert_eq!(case(&format!("s-maxage=60, {own}")).windows(), (7, 7));
     }
 
+    fn on_disconnect(line: &str) -> u32 {
+        let case = response(&[("cache-control", line)]).under(stale_windows);
+        case.under(|policy| policy.stale_on_disconnect = 99 * SECOND)
+            .stored()
+            .stale
+            .on_disconnect
+    }
+
+    /// RFC 9111 section 4.2.4.
     #[test]
-    fn a_stored_response_passes_from_fresh_through_its_windows_to_expired() {
-        let lifetime = Lifetime {
-            born_at: Timestamp::from_secs(100),
-            fresh_until: Timestamp::from_secs(160),
-            revalidate_until: Timestamp::from_secs(170),
-            error_until: Timestamp::from_secs(200),
+    fn the_route_lets_a_response_stand_in_for_a_lost_origin_unless_it_forbids_that() {
+        assert_eq!(on_disconnect("max-age=60"), 99);
+        for word in ["must-revalidate", "proxy-revalidate", "s-maxage=60"] {
+            assert_eq!(on_disconnect(&format!("max-age=60, {word}")), 0, "{word}");
+        }
+        let asks_back = response(&[("cache-control", "no-cache"), ("etag", "\"a\"")])
+            .under(|policy| policy.stale_on_disconnect = 99 * SECOND);
+        assert_eq!(asks_back.stored().stale, StaleWindows::NONE);
+    }
+
+    /// RFC 5861 section 4.
+    #[test]
+    fn what_the_origin_says_of_errors_it_says_of_lost_connections() {
+        assert_eq!(on_disconnect("max-age=60, stale-if-error=7"), 7);
+        assert_eq!(on_disconnect("max-age=60, stale-if-error=0"), 0);
+        assert_eq!(on_disconnect("s-maxage=60, stale-if-error=7"), 7);
+    }
+
+    /// RFC 9111 sections 5.2.2.2, 5.2.2.4, 5.2.2.8 and 5.2.2.10.
+    #[test]
+    fn a_request_may_allow_staleness_unless_the_response_forbids_it() {
+        let on_request = |line| {
+            response(&[("cache-control", line), ("etag", "\"a\"")])
+                .stored()
+                .stale
+                .on_request
         };
-        let at = |millis| lifetime.freshness(Timestamp::from_millis(millis));
-        assert_eq!(at(159_999), Freshness::Fresh);
-        assert_eq!(at(160_000), Freshness::StaleWhileRevalidate);
-        assert_eq!(at(170_000), Freshness::StaleIfError);
-        assert_eq!(at(200_000), Freshness::Expired);
-        assert_eq!(lifetime.gone_at(), Timestamp::from_secs(200));
-        assert_eq!(lifetime.age(Timestamp::from_secs(130)), 30 * SECOND);
-        assert_eq!(lifetime.age(Timestamp::from_secs(90)), Duration::ZERO);
-        assert_eq!(lifetime.ttl(Timestamp::from_millis(158_500)), 1);
-        assert_eq!(lifetime.ttl(Timestamp::from_millis(160_001)), -1);
+        assert!(on_request("max-age=60"));
+        for word in ["must-revalidate", "proxy-revalidate", "no-cache", "s-maxage=60"] {
+            assert!(!on_request(word), "{word}");
+        }
+    }
+
+    #[test]
+    fn a_window_is_whole_seconds_and_never_longer_than_was_said() {
+        let case = |span| {
+            let case = response(&[("cache-control", "max-age=60")]);
+            case.under(|policy| policy.stale_if_error = span).windows().1
+        };
+        assert_eq!(case(Duration::from_millis(1_999)), 1);
+        assert_eq!(case(Duration::MAX), u32::MAX);
+    }
+
+    /// Names that judging looks at.
+    const NAMES: [&str; 11] = [
+        "cache-control",
+        "cdn-cache-control",
+        "surrogate-control",
+        "expires",
+        "date",
+        "age",
+        "vary",
+        "etag",
+        "last-modified",
+        "set-cookie",
+        "pragma",
+    ];
+
+    /// A policy under which every rule is at work.
+    fn everything(policy: &mut CachePolicy) {
+        stale_windows(policy);
+        tenth(policy);
+        policy.stale_on_disconnect = 60 * SECOND;
+        policy.targets = ["cdn-cache-control", "surrogate-control"]
+            .map(HeaderName::from_static)
+            .to_vec();
+        policy.set_cookie = SetCookie::Store;
     }
 
     proptest! {
         #[test]
-        fn no_bytes_of_an_origin_make_judging_panic_or_break_the_order_of_times(
-            lines in prop::collection::vec((0..7usize, "[ -~]{0,40}"), 0..6),
+        fn no_bytes_of_an_origin_make_judging_panic(
+            lines in prop::collection::vec((0..NAMES.len(), prop::collection::vec(any::<u8>(), 0..40)), 0..8),
+            status in 100u16..1000,
+        ) {
+            let mut case = response(&[]).status(status).under(everything);
+            for (name, value) in lines {
+                if let Ok(value) = HeaderValue::from_bytes(&value) {
+                    case.headers.append(HeaderName::from_static(NAMES[name]), value);
+                }
+            }
+            case.verdict();
+            unshared(&case.headers, &case.policy);
+        }
+
+        #[test]
+        fn no_text_of_an_origin_breaks_the_order_of_times(
+            lines in prop::collection::vec((0..NAMES.len(), "[ -~]{0,40}"), 0..6),
             status in 100u16..600,
         ) {
-            let names = ["cache-control", "expires", "date", "age", "vary", "etag", "last-modified"];
-            let lines: Vec<_> = lines.iter().map(|(name, value)| (names[*name], value.as_str())).collect();
-            let case = response(&lines).status(status).under(stale_windows);
+            let lines: Vec<_> = lines.iter().map(|(name, value)| (NAMES[*name], value.as_str())).collect();
+            let case = response(&lines).status(status).under(everything);
             if let Verdict::Store(lifetime) = case.verdict() {
                 prop_assert!(lifetime.born_at <= RECEIVED);
                 prop_assert!(lifetime.born_at <= lifetime.fresh_until);
-                prop_assert!(lifetime.fresh_until <= lifetime.revalidate_until);
-                prop_assert!(lifetime.fresh_until <= lifetime.error_until);
+                prop_assert!(lifetime.fresh_until <= lifetime.gone_at());
             }
         }
 
+        /// RFC 9111 section 3.5.
+        #[test]
+        fn an_authorized_response_is_never_stored_without_the_origins_word(
+            words in prop::collection::vec("[a-z-]{1,12}(=[0-9]{1,4})?|max-age=60|immutable|proxy-revalidate", 0..4),
+            status in 100u16..1000,
+        ) {
+            let line = words.join(", ");
+            let shares = ["public", "s-maxage", "must-revalidate"].iter().any(|word| line.contains(word));
+            prop_assume!(!shares);
+            let case = response(&[("cache-control", &line), ("etag", "\"a\"")])
+                .status(status)
+                .asked_with(&[("authorization", "Basic YTpi")])
+                .under(everything)
+                .under(|policy| policy.default_ttl = Some(SECOND))
+                .versioned();
+            prop_assert!(matches!(case.verdict(), Verdict::Refuse(_)));
+        }
+
+        /// RFC 9111 section 5.2.2.5.
         #[test]
         fn no_store_is_never_stored_whatever_stands_beside_it(
             other in "(max-age=[0-9]{1,5}|public|immutable|s-maxage=9|stale-if-error=9)",

@@ -6,7 +6,8 @@
 
 use super::field;
 use http::header::{self, HeaderName};
-use http::{HeaderMap, HeaderValue, Version};
+use http::{HeaderMap, HeaderValue, Method, Version};
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 pub const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -77,6 +78,19 @@ pub fn strip_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
+/// The request as the next hop will see it, as far as the client can choose what it sees: without what `Connection`
+/// lists. Borrows where that is only how to go on with the connection, as in nearly all requests.
+pub fn end_to_end(headers: &HeaderMap) -> Cow<'_, HeaderMap> {
+    let is_plain =
+        |option: &[u8]| option.eq_ignore_ascii_case(b"keep-alive") || option.eq_ignore_ascii_case(b"close");
+    if field::list(headers, header::CONNECTION).all(is_plain) {
+        return Cow::Borrowed(headers);
+    }
+    let mut stripped = headers.clone();
+    strip_hop_by_hop(&mut stripped);
+    Cow::Owned(stripped)
+}
+
 fn listed_in_connection(headers: &HeaderMap) -> Vec<HeaderName> {
     field::list(headers, header::CONNECTION)
         .filter_map(|option| HeaderName::from_bytes(option).ok())
@@ -84,34 +98,51 @@ fn listed_in_connection(headers: &HeaderMap) -> Vec<HeaderName> {
         .collect()
 }
 
-/// Takes [`UNKEYED`] out of a request whose answer may be stored for everyone, also spelt with `_` for `-`: gateways
-/// like CGI and WSGI do not tell these apart.
+/// Conditions and ranges are one client's; what all get is asked for whole.
+pub static ONLY_THIS_CLIENTS: [HeaderName; 6] = [
+    header::RANGE,
+    header::IF_RANGE,
+    header::IF_MATCH,
+    header::IF_NONE_MATCH,
+    header::IF_MODIFIED_SINCE,
+    header::IF_UNMODIFIED_SINCE,
+];
+
+/// Takes out of a request whose answer may be stored for everyone what [`stays_out_of_fills`].
 ///
 /// `Accept`, `User-Agent`, `Referer`, `Origin` and the like stay as they came: an origin that answers by one of them
-/// must say so in `Vary`, and its answer is then not stored. `Authorization` stays for the caller to judge.
+/// must say so in `Vary`. `Authorization` stays for the caller to judge.
 pub fn strip_unkeyed(headers: &mut HeaderMap) {
-    for name in &UNKEYED {
-        headers.remove(name);
-    }
-    let disguised: Vec<_> = headers
+    let unkeyed: Vec<_> = headers
         .keys()
-        .filter(|name| is_disguised(name))
+        .filter(|name| stays_out_of_fills(name))
         .cloned()
         .collect();
-    for name in disguised {
+    for name in unkeyed {
         headers.remove(name);
     }
 }
 
-fn is_disguised(name: &HeaderName) -> bool {
-    if !name.as_str().contains('_') {
-        return false;
+/// Whether the origin never sees the field in what it is asked on behalf of everybody: [`UNKEYED`], what is only one
+/// client's or one hop's, and names with `_`, which gateways like CGI and WSGI do not tell from `-`.
+pub fn stays_out_of_fills(name: &HeaderName) -> bool {
+    name.as_str().contains('_')
+        || [&UNKEYED[..], &ONLY_THIS_CLIENTS, &HOP_BY_HOP]
+            .iter()
+            .any(|names| names.contains(name))
+}
+
+/// How many hops an OPTIONS may still take; `None` where it does not say (RFC 9110 section 7.6.2).
+pub fn hops_left(method: &Method, headers: &HeaderMap) -> Option<u64> {
+    let limit = field::only(headers, header::MAX_FORWARDS).filter(|_| *method == Method::OPTIONS)?;
+    field::decimal(limit.as_bytes().trim_ascii())
+}
+
+/// Takes this hop off what an OPTIONS may still take.
+pub fn count_hop(method: &Method, headers: &mut HeaderMap) {
+    if let Some(left) = hops_left(method, headers) {
+        headers.insert(header::MAX_FORWARDS, HeaderValue::from(left.saturating_sub(1)));
     }
-    let plain = name.as_str().replace('_', "-");
-    UNKEYED
-        .iter()
-        .chain([&X_FORWARDED_HOST, &X_FORWARDED_PROTO])
-        .any(|unkeyed| unkeyed.as_str() == plain)
 }
 
 /// Names this hop and its client to the origin: `Via`, `X-Forwarded-*` and `Forwarded` (RFC 7239).
@@ -191,6 +222,20 @@ fn replace(headers: &mut HeaderMap, name: HeaderName, value: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// RFC 9110 section 7.6.1: what this hop drops can not select an alternate.
+    #[test]
+    fn what_connection_lists_is_not_end_to_end() {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::ACCEPT_LANGUAGE, HeaderValue::from_static("de"));
+        headers.insert(header::CONNECTION, HeaderValue::from_static("Keep-Alive"));
+        assert!(matches!(end_to_end(&headers), Cow::Borrowed(_)));
+        headers.append(
+            header::CONNECTION,
+            HeaderValue::from_static("close, accept-language"),
+        );
+        assert!(!end_to_end(&headers).contains_key(header::ACCEPT_LANGUAGE));
+    }
     use proptest::prelude::*;
 
     fn map(lines: &[(&'static str, &str)]) -> HeaderMap {
@@ -216,6 +261,7 @@ mod tests {
         headers
     }
 
+    /// RFC 9110 section 7.6.1.
     #[test]
     fn connection_and_all_it_lists_are_taken_out() {
         let mut headers = map(&[
@@ -230,6 +276,7 @@ mod tests {
         assert_eq!(headers, map(&[("etag", "\"a\"")]));
     }
 
+    /// RFC 9110 sections 7.6.1 and 11.7.
     #[test]
     fn fields_for_one_hop_are_taken_out_unlisted_and_others_stay() {
         let hop = [
@@ -252,6 +299,7 @@ mod tests {
         );
     }
 
+    /// RFC 9110 section 7.6.1.
     #[test]
     fn what_makes_the_message_can_not_be_listed_away() {
         let kept = [
@@ -266,6 +314,7 @@ mod tests {
         assert_eq!(headers, map(&kept));
     }
 
+    /// RFC 9110 section 7.6.3, RFC 7239 section 4.
     #[test]
     fn a_request_names_this_hop_and_its_client() {
         let headers = forwarded(HeaderMap::new(), "192.0.2.1", "shop.example");
@@ -279,6 +328,7 @@ mod tests {
         assert_eq!(headers, expected);
     }
 
+    /// RFC 7239 sections 4 and 6.
     #[test]
     fn ipv6_addresses_and_ports_are_quoted() {
         let headers = forwarded(HeaderMap::new(), "2001:db8::1", "shop.example:8080");
@@ -293,6 +343,7 @@ mod tests {
         assert_eq!(headers["x-forwarded-for"], "192.0.2.1");
     }
 
+    /// RFC 9110 section 7.6.3, RFC 7239 section 4.
     #[test]
     fn the_chain_of_hops_and_addresses_is_continued_on_one_line() {
         let before = map(&[
@@ -340,10 +391,9 @@ mod tests {
             ("x-forwarded-for", "192.0.2.1"),
             ("x-forwarded-host", "shop.example"),
             ("x-forwarded-proto", "https"),
-            ("x_custom", "1"),
         ];
         let mut headers = map(&kept);
-        for name in &UNKEYED {
+        for name in UNKEYED.iter().chain(&ONLY_THIS_CLIENTS).chain(&HOP_BY_HOP) {
             headers.append(name, HeaderValue::from_static("1"));
             headers.append(name, HeaderValue::from_static("2"));
         }
@@ -358,12 +408,33 @@ mod tests {
             ("x-rewrite_url", "/admin"),
             ("x_forwarded_host", "evil.example"),
             ("x_forwarded-proto", "gopher"),
+            ("accept_language", "xx"),
             ("accept", "*/*"),
         ]);
         strip_unkeyed(&mut headers);
         assert_eq!(headers, map(&[("accept", "*/*")]));
     }
 
+    /// RFC 9110 section 7.6.2.
+    #[test]
+    fn each_hop_of_an_options_is_counted_and_of_nothing_else() {
+        for (method, said, left) in [
+            (Method::OPTIONS, "3", Some("2")),
+            (Method::OPTIONS, "0", Some("0")),
+            (Method::OPTIONS, "x", Some("x")),
+            (Method::GET, "3", Some("3")),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::MAX_FORWARDS, HeaderValue::from_static(said));
+            count_hop(&method, &mut headers);
+            let found = headers
+                .get(header::MAX_FORWARDS)
+                .map(|value| value.to_str().unwrap());
+            assert_eq!(found, left, "{method} {said}");
+        }
+    }
+
+    /// RFC 9110 section 7.6.3.
     #[test]
     fn via_tells_the_version_a_message_came_in() {
         for (version, expected) in [
@@ -378,6 +449,7 @@ mod tests {
     }
 
     proptest! {
+        /// RFC 7239 section 4.
         #[test]
         fn no_host_escapes_its_quotes(host in r"[ -\[\]-~]{0,30}") {
             let headers = forwarded(HeaderMap::new(), "192.0.2.1", &host);

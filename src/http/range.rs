@@ -47,6 +47,11 @@ pub fn parse(value: &HeaderValue, length: u64, ranges_max: usize) -> Ranges {
     }
 }
 
+/// Whether `value` is well-formed and asks for one range of bytes.
+pub fn is_one_range(value: &HeaderValue) -> bool {
+    specs(value.as_bytes(), 1).is_some_and(|specs| specs.len() == 1)
+}
+
 /// `Content-Range` of one part.
 pub fn content_range(range: &RangeInclusive<u64>, length: u64) -> HeaderValue {
     let text = format!("bytes {}-{}/{length}", range.start(), range.end());
@@ -222,6 +227,7 @@ mod tests {
         Ranges::Some(ranges.to_vec())
     }
 
+    /// RFC 9110 section 14.1.2, and section 14.1 for the case of the unit.
     #[test]
     fn one_range_is_cut_to_the_length() {
         assert_eq!(read("bytes=0-0", 100), some([0..=0]));
@@ -232,6 +238,7 @@ mod tests {
         assert_eq!(read("bytes=99-99999999999999999999999", 100), some([99..=99]));
     }
 
+    /// RFC 9110 section 14.1.2.
     #[test]
     fn a_suffix_is_the_last_bytes_and_at_most_all() {
         assert_eq!(read("bytes=-10", 100), some([90..=99]));
@@ -239,6 +246,7 @@ mod tests {
         assert_eq!(read("bytes=-99999999999999999999999", 100), some([0..=99]));
     }
 
+    /// RFC 9110 sections 14.1.1 and 14.1.2.
     #[test]
     fn ranges_beyond_the_end_are_unsatisfiable_unless_another_is_not() {
         for text in [
@@ -253,6 +261,7 @@ mod tests {
         assert_eq!(read("bytes=100-,-0,5-5", 100), some([5..=5]));
     }
 
+    /// RFC 9110 section 14.1.2.
     #[test]
     fn of_an_empty_body_a_suffix_is_all_and_a_position_is_none() {
         assert_eq!(read("bytes=-5", 0), Ranges::Whole);
@@ -260,6 +269,7 @@ mod tests {
         assert_eq!(read("bytes=0-", 0), Ranges::Unsatisfiable);
     }
 
+    /// RFC 9110 sections 14.1.1 and 14.2.
     #[test]
     fn what_is_malformed_or_another_unit_is_ignored() {
         for text in [
@@ -286,6 +296,7 @@ mod tests {
         }
     }
 
+    /// RFC 9110 section 5.6.1.2.
     #[test]
     fn spaces_and_empty_members_of_the_list_are_passed_over() {
         assert_eq!(read("bytes= 0-1 ,, \t5-6,", 100), some([0..=1, 5..=6]));
@@ -302,6 +313,7 @@ mod tests {
         );
     }
 
+    /// RFC 9110 section 15.3.7.2.
     #[test]
     fn ranges_that_overlap_or_touch_become_one_at_the_place_of_the_first() {
         assert_eq!(read("bytes=0-9,10-19", 100), some([0..=19]));
@@ -310,11 +322,13 @@ mod tests {
         assert_eq!(read("bytes=0-,0-,0-,-100", 100), some([0..=99]));
     }
 
+    /// RFC 9110 section 15.3.7.2.
     #[test]
     fn ranges_apart_keep_the_order_they_were_asked_in() {
         assert_eq!(read("bytes=50-59,0-9", 100), some([50..=59, 0..=9]));
     }
 
+    /// RFC 9110 section 14.4.
     #[test]
     fn content_ranges_are_written_as_the_rfc_shows_them() {
         assert_eq!(content_range(&(42..=1233), 1234), "bytes 42-1233/1234");
@@ -331,6 +345,7 @@ mod tests {
         body
     }
 
+    /// RFC 9110 sections 14.6 and 15.3.7.2.
     #[test]
     fn a_multipart_body_is_framed_as_the_rfc_shows_it() {
         let content_type = HeaderValue::from_static("image/png");
@@ -370,6 +385,7 @@ mod tests {
             }
         }
 
+        /// RFC 9110 section 14.1.2.
         #[test]
         fn exactly_the_bytes_asked_for_are_covered(
             asked in prop::collection::vec((0u64..50, 0u64..20), 1..8),
@@ -386,6 +402,7 @@ mod tests {
             }
         }
 
+        /// RFC 9110 section 8.6.
         #[test]
         fn a_multipart_body_is_as_long_as_announced(
             starts in prop::collection::vec((0u64..900, 0u64..100), 1..8), seed in any::<u128>(),

@@ -19,13 +19,15 @@ use std::fmt;
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyName([u8; 16]);
 
-/// The canonical text of a URL, `http://shop.example/a/b.jpg?v=3`, and its name.
+/// The canonical text of a URL, `http://shop.example/a/b.jpg?v=3`, and its name. The key of an alternate has, after a
+/// space, what tells it from other alternates of its URL.
 #[derive(Clone, PartialEq, Eq)]
 pub struct CacheKey {
     name: KeyName,
     text: String,
     host_start: usize,
     path_start: usize,
+    url_end: usize,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,6 +87,7 @@ pub fn target(url: &RequestUrl<'_>, policy: &QueryPolicy) -> Result<Target, UrlE
     let versioned = query::push(&mut text, query, policy)?;
     let key = CacheKey {
         name: KeyName::of(&text),
+        url_end: text.len(),
         text,
         host_start: prefix.len(),
         path_start,
@@ -120,7 +123,50 @@ impl CacheKey {
     }
 
     pub fn path_and_query(&self) -> &str {
-        &self.text[self.path_start..]
+        &self.text[self.path_start..self.url_end]
+    }
+
+    pub fn scheme(&self) -> Scheme {
+        Scheme::of_text(&self.text)
+    }
+
+    /// The URL without what tells alternates apart.
+    pub fn url(&self) -> &str {
+        &self.text[..self.url_end]
+    }
+
+    /// The key of one alternate of this URL, which `distinction` tells from the others. No URL holds a space, so that
+    /// no alternate has the key of another URL.
+    pub fn alternate(&self, distinction: impl fmt::Display) -> CacheKey {
+        let text = format!("{} {distinction}", self.url());
+        CacheKey {
+            name: KeyName::of(&text),
+            text,
+            ..*self
+        }
+    }
+
+    /// The name of something that belongs to this key, alternate or not, and has no entry of its own.
+    pub fn name_of(&self, belonging: impl fmt::Display) -> KeyName {
+        KeyName::of(&format!("{} {belonging}", self.text))
+    }
+
+    /// The key of another path and query of the same scheme and host.
+    ///
+    /// # Errors
+    /// As [`target`].
+    pub fn sibling(&self, path_and_query: &str, policy: &QueryPolicy) -> Result<CacheKey, UrlError> {
+        let (path, query) = match path_and_query.split_once('?') {
+            Some((path, query)) => (path, Some(query)),
+            None => (path_and_query, None),
+        };
+        let url = RequestUrl {
+            scheme: self.scheme(),
+            host: self.host(),
+            path,
+            query,
+        };
+        Ok(target(&url, policy)?.key)
     }
 }
 
@@ -151,6 +197,14 @@ impl Scheme {
         match self {
             Scheme::Http => "http://",
             Scheme::Https => "https://",
+        }
+    }
+
+    fn of_text(text: &str) -> Self {
+        if text.starts_with(Scheme::Https.prefix()) {
+            Scheme::Https
+        } else {
+            Scheme::Http
         }
     }
 
@@ -220,6 +274,70 @@ mod tests {
             ("shop.example", "/a/%2E%2e/%2e/a/b~c.jpg", None),
         ] {
             assert_eq!(key(&url(host, path, query)), plain, "{host} {path} {query:?}");
+        }
+    }
+
+    #[test]
+    fn an_alternate_has_a_name_of_its_own_and_the_url_of_the_others() {
+        let plain = key(&url("shop.example", "/a/b.jpg", Some("v=3")));
+        let alternate = plain.alternate(format_args!("{} {}", 7, "en"));
+        assert_eq!(alternate.text(), "http://shop.example/a/b.jpg?v=3 7 en");
+        assert_eq!(alternate.name(), KeyName::of(alternate.text()));
+        assert_ne!(alternate, plain);
+        assert_eq!(plain.url(), plain.text());
+        assert_eq!(alternate.url(), plain.text());
+        assert_eq!(alternate.host(), "shop.example");
+        assert_eq!(alternate.path_and_query(), "/a/b.jpg?v=3");
+        assert_eq!(alternate.alternate("x"), plain.alternate("x"));
+    }
+
+    #[test]
+    fn a_sibling_has_the_scheme_and_host_of_the_url_it_is_named_by() {
+        let https = RequestUrl {
+            scheme: Scheme::Https,
+            ..url("shop.example:8443", "/a/b.jpg", Some("v=3"))
+        };
+        let asked = key(&https);
+        let policy = QueryPolicy::default();
+        for (path_and_query, text) in [
+            ("/a/b.jpg?v=3", "https://shop.example:8443/a/b.jpg?v=3"),
+            ("/%63?y?z", "https://shop.example:8443/c?y?z"),
+            ("/c?", "https://shop.example:8443/c"),
+            ("/", "https://shop.example:8443/"),
+        ] {
+            let sibling = asked.sibling(path_and_query, &policy).unwrap();
+            assert_eq!(sibling.text(), text);
+            assert_eq!(asked.alternate("x").sibling(path_and_query, &policy), Ok(sibling));
+        }
+        for (scheme, host) in [(Scheme::Http, "[2001:db8::1]"), (Scheme::Https, "a:80")] {
+            let asked = key(&RequestUrl {
+                scheme,
+                ..url(host, "/a", Some("v=3"))
+            });
+            assert_eq!(asked.sibling("/a?v=3", &policy), Ok(asked));
+        }
+    }
+
+    #[test]
+    fn a_sibling_keeps_of_its_query_what_the_policy_keeps_and_is_refused_as_a_url_is() {
+        let asked = key(&url("a", "/", None));
+        let policy = QueryPolicy {
+            keep: Keep::None,
+            ..QueryPolicy::default()
+        };
+        assert_eq!(asked.sibling("/c?x", &policy), asked.sibling("/c", &policy));
+        for (path_and_query, error) in [
+            ("", UrlError::RelativePath),
+            ("?x", UrlError::RelativePath),
+            ("/..", UrlError::AboveRoot),
+            ("/a b", UrlError::Delimiter),
+            ("/%zz", UrlError::PercentEncoding),
+        ] {
+            assert_eq!(
+                asked.sibling(path_and_query, &policy),
+                Err(error),
+                "{path_and_query}"
+            );
         }
     }
 
@@ -320,6 +438,21 @@ mod tests {
                 let same_request = (one.0, &one.1, &one.2) == (other.0, &other.1, &other.2);
                 prop_assert_eq!(same_request, one.3.text() == other.3.text());
                 prop_assert_eq!(same_request, one.3.name() == other.3.name());
+            }
+        }
+
+        #[test]
+        fn no_alternate_has_the_key_of_a_url_or_of_another_alternate(
+            paths in [PATH, PATH], queries in prop::array::uniform2(prop::option::of(QUERY)),
+            distinctions in prop::array::uniform2("[ -~]{0,4}"), policy in any_query_policy(),
+        ) {
+            let made = |at: usize| Some(target(&url("a", &paths[at], queries[at].as_deref()), &policy).ok()?.key);
+            if let (Some(one), Some(other)) = (made(0), made(1)) {
+                let alternates = [one.alternate(&distinctions[0]), other.alternate(&distinctions[1])];
+                prop_assert!(alternates.iter().all(|alternate| *alternate != one && *alternate != other));
+                let same = one == other && distinctions[0] == distinctions[1];
+                prop_assert_eq!(alternates[0].text() == alternates[1].text(), same);
+                prop_assert_eq!(one.sibling(other.path_and_query(), &policy), Ok(other));
             }
         }
 
