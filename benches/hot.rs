@@ -102,13 +102,7 @@ fn headers(criterion: &mut Criterion) {
 
 fn freshness(criterion: &mut Criterion) {
     let born_at = Timestamp::from_secs(784_111_777);
-    let fresh_until = born_at.plus(Duration::from_secs(60));
-    let lifetime = Lifetime {
-        born_at,
-        fresh_until,
-        revalidate_until: fresh_until,
-        error_until: fresh_until,
-    };
+    let lifetime = Lifetime::without_stale(born_at, born_at.plus(Duration::from_secs(60)));
     let now = born_at.plus(Duration::from_secs(59));
     criterion.bench_function("freshness", |bencher| {
         bencher.iter(|| black_box(&lifetime).freshness(black_box(now)));
@@ -149,13 +143,7 @@ fn store(criterion: &mut Criterion) {
 
 fn an_hour() -> Lifetime {
     let now = clock::now();
-    let until = now.plus(Duration::from_secs(3600));
-    Lifetime {
-        born_at: now,
-        fresh_until: until,
-        revalidate_until: until,
-        error_until: until,
-    }
+    Lifetime::without_stale(now, now.plus(Duration::from_secs(3600)))
 }
 
 criterion_group!(hot, keys, headers, freshness, cache_status, store);

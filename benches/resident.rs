@@ -90,13 +90,7 @@ fn put(store: &Store, number: u64) {
     let mut body = vec![0; BODY_BYTES];
     body[..8].copy_from_slice(&number.to_le_bytes());
     let now = clock::now();
-    let until = now.plus(Duration::from_secs(3600));
-    let lifetime = Lifetime {
-        born_at: now,
-        fresh_until: until,
-        revalidate_until: until,
-        error_until: until,
-    };
+    let lifetime = Lifetime::without_stale(now, now.plus(Duration::from_secs(3600)));
     let key = key(number);
     let headers = HeaderBlock::pack(&headers(number));
     let entry = Entry::new(&key, StatusCode::OK, headers, lifetime, Body::of(&body));

@@ -1,27 +1,30 @@
 //! Entries and parts as bytes on the SSD.
 //!
-//! Numbers are little-endian. An entry: version, status, four times in milliseconds, digest, length of the body,
-//! then key text and header block, each after its length. A part: version, then [`WHOLE`] for a body of one
+//! Numbers are little-endian. An entry: version, status, two times in milliseconds, three stale windows in seconds
+//! and whether requests may allow staleness, digest, length of the body, then key text and header block, each after
+//! its length. A part: version, then [`WHOLE`] for a body of one
 //! part or [`PIECE`] and the part's own digest, then its bytes. Invariant: bytes that were not written by this
 //! version, whole, decode to nothing. It does not know where the bytes lie.
 
 use super::entry::{Body, Entry, PartId};
 use crate::base::clock::Timestamp;
 use crate::base::digest::Digest;
-use crate::http::freshness::Lifetime;
 use crate::http::header_block::{HeaderBlock, HeaderBlockError};
+use crate::http::lifetime::{Lifetime, StaleWindows};
 use bytes::{Buf, BufMut, Bytes};
 use http::StatusCode;
 use std::io;
 
 /// Counts up whenever the layout changes; what another version wrote is a miss.
-pub(super) const VERSION: u8 = 1;
+pub(super) const VERSION: u8 = 2;
 
 const WHOLE: u8 = 0;
 const PIECE: u8 = 1;
 
 /// All that comes before an entry's two texts.
-const ENTRY_FIXED_BYTES: usize = 1 + 2 + 4 * 8 + 32 + 8;
+const ENTRY_FIXED_BYTES: usize = 1 + 2 + LIFETIME_BYTES + 32 + 8;
+
+const LIFETIME_BYTES: usize = 2 * 8 + 3 * 4 + 1;
 
 /// Version, kind and digest of a [`PIECE`].
 const PIECE_HEADER_BYTES: usize = 2 + 32;
@@ -48,15 +51,7 @@ pub(super) fn encode_entry(entry: &Entry) -> Bytes {
     let mut bytes = Vec::with_capacity(ENTRY_FIXED_BYTES + 8 + entry.key_text.len() + headers.len());
     bytes.put_u8(VERSION);
     bytes.put_u16_le(entry.status.as_u16());
-    let Lifetime {
-        born_at,
-        fresh_until,
-        revalidate_until,
-        error_until,
-    } = entry.lifetime;
-    for time in [born_at, fresh_until, revalidate_until, error_until] {
-        bytes.put_u64_le(time.as_millis());
-    }
+    put_lifetime(&mut bytes, &entry.lifetime);
     bytes.put_slice(entry.body.digest.as_bytes());
     bytes.put_u64_le(entry.body.length);
     put_text(&mut bytes, entry.key_text.as_bytes());
@@ -71,12 +66,7 @@ pub(super) fn decode_entry(bytes: &Bytes) -> Result<Entry, CodecError> {
         return Err(CodecError::Truncated);
     }
     let status = StatusCode::from_u16(rest.get_u16_le()).map_err(|_| CodecError::Field)?;
-    let lifetime = Lifetime {
-        born_at: Timestamp::from_millis(rest.get_u64_le()),
-        fresh_until: Timestamp::from_millis(rest.get_u64_le()),
-        revalidate_until: Timestamp::from_millis(rest.get_u64_le()),
-        error_until: Timestamp::from_millis(rest.get_u64_le()),
-    };
+    let lifetime = take_lifetime(&mut rest)?;
     let body = Body {
         digest: take_digest(&mut rest)?,
         length: rest.get_u64_le(),
@@ -190,6 +180,42 @@ pub(super) fn entry_encoded_bytes(entry: &Entry) -> usize {
     ENTRY_FIXED_BYTES + 8 + entry.key_text.len() + entry.headers.as_bytes().len()
 }
 
+fn put_lifetime(bytes: &mut Vec<u8>, lifetime: &Lifetime) {
+    let Lifetime {
+        born_at,
+        fresh_until,
+        stale,
+    } = lifetime;
+    for time in [born_at, fresh_until] {
+        bytes.put_u64_le(time.as_millis());
+    }
+    for seconds in [stale.while_revalidate, stale.if_error, stale.on_disconnect] {
+        bytes.put_u32_le(seconds);
+    }
+    bytes.put_u8(stale.on_request.into());
+}
+
+/// The caller has found the bytes to be there.
+fn take_lifetime(rest: &mut &[u8]) -> Result<Lifetime, CodecError> {
+    let born_at = Timestamp::from_millis(rest.get_u64_le());
+    let fresh_until = Timestamp::from_millis(rest.get_u64_le());
+    let stale = StaleWindows {
+        while_revalidate: rest.get_u32_le(),
+        if_error: rest.get_u32_le(),
+        on_disconnect: rest.get_u32_le(),
+        on_request: take_flag(rest)?,
+    };
+    Ok(Lifetime::without_stale(born_at, fresh_until).with_stale(stale))
+}
+
+fn take_flag(rest: &mut &[u8]) -> Result<bool, CodecError> {
+    match rest.try_get_u8() {
+        Ok(flag @ (0 | 1)) => Ok(flag == 1),
+        Ok(_) => Err(CodecError::Field),
+        Err(_) => Err(CodecError::Truncated),
+    }
+}
+
 fn put_text(bytes: &mut Vec<u8>, text: &[u8]) {
     bytes.put_u32_le(u32::try_from(text.len()).expect("keys and headers are limited far below 4 GiB"));
     bytes.put_slice(text);
@@ -227,13 +253,14 @@ mod tests {
     fn entry(key_text: &str, etag: &str) -> Entry {
         let mut headers = HeaderMap::new();
         headers.insert("etag", etag.parse().unwrap());
-        let time = Timestamp::from_millis;
-        let lifetime = Lifetime {
-            born_at: time(1),
-            fresh_until: time(2),
-            revalidate_until: time(3),
-            error_until: time(u64::MAX),
+        let stale = StaleWindows {
+            while_revalidate: 3,
+            if_error: u32::MAX,
+            on_disconnect: 5,
+            on_request: true,
         };
+        let lifetime = Lifetime::without_stale(Timestamp::from_millis(1), Timestamp::from_millis(u64::MAX));
+        let lifetime = lifetime.with_stale(stale);
         let headers = HeaderBlock::pack(&headers);
         Entry::from_parts(
             key_text.into(),

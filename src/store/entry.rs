@@ -2,7 +2,7 @@
 //!
 //! An entry is what is known of a stored response; its body is named by digest and kept apart, so that equal
 //! bodies under many keys are stored once and a 304 rewrites nothing but the entry. Invariant: but for the
-//! note of where it is written, an entry never changes; a new fact makes a new entry. A million of them stay
+//! notes of where and whether it is written, an entry never changes; a new fact makes a new entry. A million of them stay
 //! in memory, so every field is compact. It does not know tiers.
 
 use crate::base::digest::Digest;
@@ -11,12 +11,12 @@ use crate::http::header_block::HeaderBlock;
 use crate::key::CacheKey;
 use bytes::Bytes;
 use http::StatusCode;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 /// Bodies are stored in parts of this many bytes; only the last is shorter.
 pub const PART_BYTES: usize = 1 << 20;
 
-/// A stored response without its body.
+/// A stored response without its body, or the index of a URL's alternates in its place.
 #[derive(Debug)]
 pub struct Entry {
     /// The key in full: two keys of one name are told apart by it.
@@ -26,7 +26,21 @@ pub struct Entry {
     pub lifetime: Lifetime,
     pub body: Body,
     written: AtomicU32,
+    withdrawn: AtomicBool,
 }
+
+/// What an entry is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Whole,
+    /// One run of a representation's bytes, which its `Content-Range` tells.
+    Part,
+    /// No response: its headers are the index of the URL's alternates.
+    Index,
+}
+
+/// No response that is stored is interim, so that this status marks an index without taking any room.
+const INDEX: StatusCode = StatusCode::CONTINUE;
 
 /// The name and size of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +73,19 @@ impl Entry {
         Entry::from_parts(key.text().into(), status, headers, lifetime, body)
     }
 
+    /// The index of a URL's alternates, kept for as long as `lifetime` says.
+    pub fn index(key: &CacheKey, headers: HeaderBlock, lifetime: Lifetime) -> Self {
+        Entry::new(key, INDEX, headers, lifetime, Body::of(b""))
+    }
+
+    pub fn kind(&self) -> Kind {
+        match self.status {
+            INDEX => Kind::Index,
+            StatusCode::PARTIAL_CONTENT => Kind::Part,
+            _ => Kind::Whole,
+        }
+    }
+
     pub(super) fn from_parts(
         key_text: Box<str>,
         status: StatusCode,
@@ -73,6 +100,7 @@ impl Entry {
             lifetime,
             body,
             written: AtomicU32::new(Generation::NONE.0),
+            withdrawn: AtomicBool::new(false),
         }
     }
 
@@ -89,6 +117,15 @@ impl Entry {
     /// Notes that it is given to the SSD; false when another was first.
     pub(super) fn claim_for(&self, generation: Generation) -> bool {
         self.written.swap(generation.0, Ordering::Relaxed) != generation.0
+    }
+
+    /// It was removed, or another took its place: what is still to be written of it is not.
+    pub(super) fn withdraw(&self) {
+        self.withdrawn.store(true, Ordering::SeqCst);
+    }
+
+    pub(super) fn is_withdrawn(&self) -> bool {
+        self.withdrawn.load(Ordering::SeqCst)
     }
 
     /// Takes the note back: the next hit tries again.

@@ -61,6 +61,14 @@ pub(super) enum Put {
     Replaced,
 }
 
+/// What became of an entry that was renewed.
+#[derive(Debug)]
+pub(super) enum Renewal {
+    Kept(Put),
+    /// Another body was put meanwhile.
+    Superseded(Arc<Entry>),
+}
+
 /// What became of an entry read from the SSD.
 #[derive(Debug)]
 pub(super) enum Revival {
@@ -115,6 +123,19 @@ impl Memory {
         };
         self.entries.insert(name, entry);
         put
+    }
+
+    /// Puts an entry unless one with another body is there.
+    pub(super) fn renew_entry(&self, name: KeyName, entry: &Arc<Entry>) -> Renewal {
+        let mut changes = self.stripe(name).lock();
+        let put = match self.entry(name) {
+            Some(present) if present.body != entry.body => return Renewal::Superseded(present),
+            Some(_) => Put::Replaced,
+            None => Put::New,
+        };
+        changes.count();
+        self.entries.insert(name, Arc::clone(entry));
+        Renewal::Kept(put)
     }
 
     /// To be taken before a read of the SSD and handed to [`Memory::revive`] after it.
@@ -310,12 +331,7 @@ mod tests {
     }
 
     fn entry(gone_at: Timestamp) -> Arc<Entry> {
-        let lifetime = Lifetime {
-            born_at: Timestamp::ZERO,
-            fresh_until: gone_at,
-            revalidate_until: gone_at,
-            error_until: gone_at,
-        };
+        let lifetime = Lifetime::without_stale(Timestamp::ZERO, gone_at);
         let (status, headers) = (StatusCode::OK, HeaderBlock::default());
         Arc::new(Entry::from_parts(
             "key".into(),

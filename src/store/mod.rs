@@ -11,6 +11,7 @@
 //! or corrupt. No failure of the SSD reaches a caller. The store does not judge freshness beyond removing what
 //! is past all use, and it does not know origins, routes or purges. Only this module knows foyer.
 
+mod admission;
 mod codec;
 pub mod config;
 mod directory;
@@ -24,21 +25,21 @@ mod stored;
 mod threads;
 mod tier;
 mod under_way;
+mod waiting;
 mod writer;
 
-pub use entry::{Body, Entry, PART_BYTES, PartId};
+pub use entry::{Body, Entry, Kind as EntryKind, PART_BYTES, PartId};
 
 use crate::base::clock;
-use crate::base::metrics::{Drop as DropReason, Kind, Metrics, Tier as TierLabel};
+use crate::base::metrics::{Kind, Metrics, Tier as TierLabel};
 use crate::key::{CacheKey, KeyName};
 use bytes::Bytes;
-use codec::StoredPart;
 use config::{Admission, Config};
 use directory::DirectoryError;
 use doorkeeper::Doorkeeper;
 use entry::{Generation, into_parts};
 use expiry::Names;
-use memory::{Expiry, Memory, Put, Revival};
+use memory::{Expiry, Memory, Put, Renewal, Revival};
 use parking_lot::Mutex;
 use ssd::{Rescue, Ssd};
 use std::path::PathBuf;
@@ -49,16 +50,13 @@ use tier::Tier;
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::task::AbortOnDropHandle;
-use writer::{Job, Offer, Queue};
+use writer::Queue;
 
 /// A body that would take more than this part of the SSD is not written.
 const SSD_FRACTION: u64 = 8;
 
 /// One name for the expiry sampler for so many bytes of entries: fewer bytes than any entry takes.
 const ENTRY_BYTES_MIN: usize = 384;
-
-/// An encoded entry larger than this is not written to the SSD.
-const ENTRY_BYTES_MAX: usize = 1 << 20;
 
 /// A cheap handle to the cache.
 #[derive(Clone)]
@@ -174,7 +172,13 @@ impl Store {
         self.0.shared.put(key, entry, body)
     }
 
-    /// Stores an entry whose body is stored already: after a 304.
+    /// Puts an entry in the place of one with the same body, and gives back what is stored then: where another has
+    /// been put meanwhile, that.
+    pub fn renew_entry(&self, key: &CacheKey, entry: Entry) -> Arc<Entry> {
+        self.0.shared.renew_entry(key, entry)
+    }
+
+    /// Stores an entry whose body is stored already.
     pub fn put_entry(&self, key: &CacheKey, entry: Entry) -> Arc<Entry> {
         self.0.shared.put_entry(key, entry)
     }
@@ -183,6 +187,14 @@ impl Store {
     /// held may come back after a restart: what must not be served has to be recognised by its entry.
     pub fn remove(&self, key: &CacheKey) {
         self.0.shared.remove(key.name());
+    }
+
+    /// Forgets `entry`, unless another has taken its place.
+    pub fn remove_if_same(&self, key: &CacheKey, entry: &Entry) {
+        let is_same = |present: Arc<Entry>| present.body == entry.body;
+        if self.0.shared.memory.entry(key.name()).is_none_or(is_same) {
+            self.remove(key);
+        }
     }
 
     /// Sets the gauges. To be called before metrics are rendered.
@@ -324,11 +336,20 @@ impl Shared {
         entry
     }
 
+    fn renew_entry(&self, key: &CacheKey, entry: Entry) -> Arc<Entry> {
+        let entry = Arc::new(entry);
+        match self.memory.renew_entry(key.name(), &entry) {
+            Renewal::Superseded(present) => return present,
+            Renewal::Kept(Put::New) => self.names.add(key.name()),
+            Renewal::Kept(Put::Replaced) => {}
+        }
+        self.rewrite(key.name(), &entry);
+        entry
+    }
+
     fn put_entry(&self, key: &CacheKey, entry: Entry) -> Arc<Entry> {
         let entry = self.insert(key.name(), entry);
-        if self.admission == Admission::Always || self.is_on_ssd(key.name()) {
-            self.write(key.name(), &entry, |id| self.memory.part(id));
-        }
+        self.rewrite(key.name(), &entry);
         entry
     }
 
@@ -356,61 +377,13 @@ impl Shared {
         entry
     }
 
-    /// What the SSD holds is written again, so that it does not bring the old one back.
-    fn is_worth_a_write_at_once(&self, name: KeyName) -> bool {
-        let met_before = self
-            .doorkeeper
-            .as_ref()
-            .is_some_and(|keeper| keeper.has_met(name));
-        met_before || self.admission == Admission::Always || self.is_on_ssd(name)
-    }
-
-    fn is_on_ssd(&self, name: KeyName) -> bool {
-        self.tier.current().is_some_and(|ssd| ssd.may_contain_entry(name))
-    }
-
-    /// Queues an entry, and what of its body is not on the SSD, for the writer. Without its whole body it
-    /// would be of no use there.
-    #[cold]
-    fn write(&self, name: KeyName, entry: &Arc<Entry>, part: impl Fn(&PartId) -> Option<Bytes>) {
-        let Some(ssd) = self.tier.current() else {
-            return;
-        };
-        if !self.accepting.load(Ordering::Relaxed) || !entry.claim_for(ssd.generation()) {
-            return;
-        }
-        if entry.body.length > self.ssd_body_bytes_max || codec::entry_encoded_bytes(entry) > ENTRY_BYTES_MAX
-        {
-            self.metrics.ssd_drops[DropReason::TooLarge].inc();
-            return;
-        }
-        let mut job = Job::default();
-        for id in entry.body.parts().filter(|id| !ssd.may_contain_part(id)) {
-            let Some(bytes) = part(&id) else {
-                return;
-            };
-            job.add_part(id, StoredPart::new(&entry.body, bytes));
-        }
-        job.set_entry(name, Arc::clone(entry));
-        if self.queue.offer(job) == Offer::Dropped {
-            entry.release();
-        }
-    }
-
-    /// Writes a part again whose block is about to be overwritten.
-    fn rescue(&self, id: PartId, bytes: Bytes) {
-        if self.accepting.load(Ordering::Relaxed) {
-            let mut job = Job::default();
-            job.add_part(id, StoredPart::Piece(bytes));
-            self.queue.offer(job);
-        }
-    }
-
     fn remove(&self, name: KeyName) {
         let removed = self.memory.remove(name);
         if removed.is_some_and(|entry| entry.lifetime.gone_at() <= clock::now()) {
             self.metrics.expirations.inc();
         }
+        // In this order: what the writer has not handed over by then, it will not.
+        self.queue.withdraw(name);
         if let Some(ssd) = self.tier.current() {
             ssd.remove_entry(name);
         }
@@ -448,6 +421,7 @@ async fn expire(shared: Arc<Shared>, interval: Duration) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::metrics::Drop as DropReason;
     use crate::base::units::{ByteSize, Span};
     use crate::http::freshness::Lifetime;
     use crate::http::header_block::HeaderBlock;
@@ -471,6 +445,7 @@ mod tests {
             ssd: ByteSize::mib(64),
             entry_ssd: ByteSize::mib(32),
             ssd_check_interval: Span::millis(100),
+            ssd_read_deadline: Span::secs(30),
             expiry_interval: Span::days(1),
             ..Config::default()
         }
@@ -551,13 +526,7 @@ mod tests {
     }
 
     fn lifetime(fresh: Duration) -> Lifetime {
-        let until = clock::now().plus(fresh);
-        Lifetime {
-            born_at: clock::now(),
-            fresh_until: until,
-            revalidate_until: until,
-            error_until: until,
-        }
+        Lifetime::without_stale(clock::now(), clock::now().plus(fresh))
     }
 
     fn headers(etag: &str) -> HeaderBlock {
@@ -652,7 +621,12 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn only_what_is_hit_in_memory_is_written_and_comes_back_after_a_restart() {
         let directory = tempfile::tempdir().unwrap();
-        let (store, metrics) = open(&small(directory.path())).await;
+        // A check would add its canary's page to the bytes.
+        let config = Config {
+            ssd_check_interval: Span::days(1),
+            ..small(directory.path())
+        };
+        let (store, metrics) = open(&config).await;
         assert_eq!(metrics.ssd_up.get(), 1);
         (1..=20).for_each(|number| _ = put(&store, number, 5000));
         assert_eq!(metrics.ssd_queue_bytes.get(), 0);
@@ -907,7 +881,7 @@ mod tests {
     #[tokio::test(flavor = "multi_thread")]
     async fn a_tier_whose_reads_fail_is_dropped_and_opened_again() {
         let directory = tempfile::tempdir().unwrap();
-        let (store, metrics) = open(&always(directory.path())).await;
+        let (store, metrics) = open(&unchecked(directory.path())).await;
         (0..40).for_each(|number| _ = put(&store, number, 5000));
         written(&store, &metrics).await;
         let before = store.0.shared.tier.generation();
@@ -919,6 +893,9 @@ mod tests {
             assert!(store.load_entry(&key(number)).await.is_none());
         }
         assert!(metrics.ssd_errors.get() >= 16);
+        until("the tier is down", || metrics.ssd_up.get() == 0).await;
+        // As the next check's time would: a tier that is down is opened then.
+        store.0.shared.tier.report_lost_write();
         until("another generation is up", || {
             let now = store.0.shared.tier.generation();
             now != before && now != Generation::NONE
@@ -1161,6 +1138,36 @@ mod tests {
         store.remove(&key(1));
         assert!(store.entry(&key(1)).is_none());
         assert!(store.load_entry(&key(1)).await.is_none());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_entry_removed_while_its_write_waits_does_not_come_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let (store, metrics) = open(&always(directory.path())).await;
+        for number in 0..200 {
+            put(&store, number, 5000);
+            if number % 2 == 0 {
+                store.remove(&key(number));
+            }
+        }
+        written(&store, &metrics).await;
+        for number in 0..200 {
+            store.0.shared.memory.remove(key(number).name());
+            let loaded = store.load_entry(&key(number)).await;
+            assert_eq!(loaded.is_some(), number % 2 == 1, "{number}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_renewal_does_not_take_the_place_of_another_body() {
+        let (store, _metrics) = open(&Config::default()).await;
+        let old = entry(&key(1), b"old");
+        put(&store, 1, 10);
+        let present = store.entry(&key(1)).unwrap();
+        let answered = store.renew_entry(&key(1), old.refreshed(headers("\"v2\""), old.lifetime));
+        assert!(Arc::ptr_eq(&answered, &present));
+        let renewed = present.refreshed(headers("\"v2\""), present.lifetime);
+        assert_eq!(store.renew_entry(&key(1), renewed).headers, headers("\"v2\""));
     }
 
     /// Checked only on suspicion.

@@ -194,14 +194,19 @@ impl Ssd {
         .await
     }
 
-    /// For the writer task alone; written at some time before [`Ssd::wait_for_entries`] returns.
-    pub(super) fn enqueue_entry(&self, name: KeyName, entry: &Entry) {
+    /// For the writer task alone; written at some time before [`Ssd::wait_for_entries`] returns. An entry that was
+    /// withdrawn is not: false.
+    pub(super) fn enqueue_entry(&self, name: KeyName, entry: &Entry) -> bool {
         let stored = StoredEntry(codec::encode_entry(entry));
-        self.entries_bytes
-            .fetch_add(bytes_on_disk(stored.0.len()), Ordering::Relaxed);
-        self.entries_under_way.enqueue(name, || {
+        let bytes = bytes_on_disk(stored.0.len());
+        let is_wanted = || !entry.is_withdrawn();
+        let enqueued = self.entries_under_way.enqueue_if(name, is_wanted, || {
             self.entries.storage_writer(name).force().insert(stored);
         });
+        if enqueued {
+            self.entries_bytes.fetch_add(bytes, Ordering::Relaxed);
+        }
+        enqueued
     }
 
     /// For the writer task alone; written at some time before [`Ssd::wait_for_parts`] returns.

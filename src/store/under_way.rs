@@ -26,9 +26,23 @@ impl<K> Default for UnderWay<K> {
 
 impl<K: Copy + Eq + Hash> UnderWay<K> {
     pub(super) fn enqueue(&self, name: K, hand_over: impl FnOnce()) {
+        self.enqueue_if(name, || true, hand_over);
+    }
+
+    /// Asks under the lock: who withdraws first and removes then is never too early for both.
+    pub(super) fn enqueue_if(
+        &self,
+        name: K,
+        is_wanted: impl FnOnce() -> bool,
+        hand_over: impl FnOnce(),
+    ) -> bool {
         let mut fates = self.0.lock();
-        fates.insert(name, Fate::Wanted);
-        hand_over();
+        let wanted = is_wanted();
+        if wanted {
+            fates.insert(name, Fate::Wanted);
+            hand_over();
+        }
+        wanted
     }
 
     pub(super) fn remove(&self, name: &K, delete: impl FnOnce()) {

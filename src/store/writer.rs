@@ -10,6 +10,7 @@ use super::codec::{self, StoredPart};
 use super::entry::{Body, Entry, PartId};
 use super::ssd::{self, BLOBS_IN_FLIGHT_BYTES_MAX, ENTRIES_IN_FLIGHT_BYTES_MAX, Ssd};
 use super::tier::{Canary, CanaryCall, Tier};
+use super::waiting::Waiting;
 use crate::base::clock;
 use crate::base::metrics::{Drop as DropReason, Kind, Metrics};
 use crate::http::freshness::Lifetime;
@@ -20,6 +21,7 @@ use http::StatusCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 
 /// The least space of anything on the SSD: it bounds the queue's length by its bytes.
 const ITEM_BYTES_MIN: u64 = 4096;
@@ -42,6 +44,7 @@ pub(super) struct Job {
 pub(super) struct Queue {
     messages: mpsc::Sender<Message>,
     backlog: Arc<Backlog>,
+    waiting: Arc<Waiting>,
     bytes_max: u64,
     metrics: Arc<Metrics>,
 }
@@ -66,6 +69,7 @@ pub(super) struct Writer {
     messages: mpsc::Receiver<Message>,
     canaries: mpsc::Receiver<CanaryCall>,
     backlog: Arc<Backlog>,
+    waiting: Arc<Waiting>,
     tier: Arc<Tier>,
     metrics: Arc<Metrics>,
 }
@@ -100,16 +104,19 @@ pub(super) fn queue(
     let messages_max = usize::try_from(bytes_max / ITEM_BYTES_MIN).unwrap_or(usize::MAX);
     let (sender, receiver) = mpsc::channel(messages_max.clamp(1, mpsc_capacity_max()));
     let backlog = Arc::new(Backlog::default());
+    let waiting = Arc::new(Waiting::default());
     let writer = Writer {
         messages: receiver,
         canaries,
         backlog: Arc::clone(&backlog),
+        waiting: Arc::clone(&waiting),
         tier: Arc::clone(tier),
         metrics: Arc::clone(metrics),
     };
     let queue = Queue {
         messages: sender,
         backlog,
+        waiting,
         bytes_max,
         metrics: Arc::clone(metrics),
     };
@@ -127,13 +134,27 @@ impl Queue {
         if !self.backlog.reserve(bytes, self.bytes_max) {
             return self.refuse(items);
         }
+        // Before it is sent: the writer strikes it off.
+        if let Some((name, entry)) = &job.entry {
+            self.waiting.add(*name, entry);
+        }
         match self.messages.try_send(Message::Write(job)) {
             Ok(()) => Offer::Taken,
-            Err(_) => {
+            Err(refused) => {
+                if let TrySendError::Full(Message::Write(job)) | TrySendError::Closed(Message::Write(job)) =
+                    refused
+                {
+                    self.waiting.strike(job.entry.as_ref());
+                }
                 self.backlog.release(bytes);
                 self.refuse(items)
             }
         }
+    }
+
+    /// An entry of this name that still waits is not written.
+    pub(super) fn withdraw(&self, name: KeyName) {
+        self.waiting.withdraw(name);
     }
 
     fn refuse(&self, items: u64) -> Offer {
@@ -215,6 +236,9 @@ impl Writer {
     async fn write(&self, batch: Vec<Job>) {
         let Some(ssd) = self.tier.current() else {
             let items = batch.iter().map(Job::items).sum();
+            batch
+                .iter()
+                .for_each(|job| self.waiting.strike(job.entry.as_ref()));
             self.metrics.ssd_drops[DropReason::Unavailable].inc_by(items);
             return;
         };
@@ -254,8 +278,11 @@ impl Writer {
             if flight.is_full_with(bytes) {
                 lost += self.land_entries(ssd, &mut flight).await;
             }
-            ssd.enqueue_entry(name, &entry);
-            flight.add(name, bytes);
+            let enqueued = ssd.enqueue_entry(name, &entry);
+            self.waiting.strike(Some(&(name, entry)));
+            if enqueued {
+                flight.add(name, bytes);
+            }
         }
         lost + self.land_entries(ssd, &mut flight).await
     }
@@ -385,12 +412,7 @@ async fn send_canary(ssd: &Ssd) -> Canary {
 
 fn canary_entry(body: Body) -> Entry {
     let now = clock::now();
-    let lifetime = Lifetime {
-        born_at: now,
-        fresh_until: now,
-        revalidate_until: now,
-        error_until: now,
-    };
+    let lifetime = Lifetime::without_stale(now, now);
     Entry::from_parts("".into(), StatusCode::OK, HeaderBlock::default(), lifetime, body)
 }
 
