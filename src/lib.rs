@@ -4,7 +4,8 @@
 //! 1. **Guard** ([`edge`]): limits on method, URL and headers; the route by host and path.
 //! 2. **Key** ([`key`]): the URL's canonical text, whose BLAKE3-128 is only its name. What the key leaves out
 //!    does not reach the origin either.
-//! 3. **Look up** the entry ([`store`]): memory first, synchronously, then SSD.
+//! 3. **Look up** the entry ([`store`]): memory first, synchronously, then SSD; where the URL's responses vary, by way
+//!    of an index.
 //! 4. **May it be served?** ([`http`]): fresh, stale within a window, or to be asked for again (RFC 9111).
 //! 5. **Bytes**: the blob that the entry's digest names, in parts of 1 MiB.
 //! 6. **Miss** ([`serve`]): one flight per key, detached from the client who started it. It asks the origin
@@ -18,6 +19,9 @@
 //! *route*: host and path prefix, leading to an origin and a policy. *entry*: what is known of a stored response:
 //! status, headers, times, digest. *blob*: immutable bytes, named by their digest. *fill*: an origin request whose
 //! response is being stored. *flight*: a fill and those who wait for it. *pass*: an answer that goes by the cache.
+//! *alternate*: one of the responses of a URL between which request headers select. *index*: the entry that tells by which,
+//! and its *series*: the alternates that belong to it. *era*: the time between two invalidations of a URL. *part*: of a
+//! body, 1 MiB as it is stored, or the bytes of one range. *interim*, *hint*: a response before the response.
 //!
 //! # The floors
 //! A module uses only floors below its own, and none beside it; `tests/tidy.rs` holds that as code.

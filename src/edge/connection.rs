@@ -2,15 +2,19 @@
 //!
 //! Pingora's own handling leaves gaps that are closed here: it waits without a deadline for 24 bytes to
 //! tell HTTP/2 from HTTP/1.1, which a short request never sends; it does not tell whether a header has begun
-//! to arrive; and its write buffer copies large bodies and keeps the last of a slow one until the body has
-//! ended.
+//! to arrive; its write buffer copies large bodies and keeps the last of a slow one until the body has
+//! ended; and it writes the time of sending into every `Date`, also of a response that a cache has stored.
 //!
-//! Invariant: bytes pass unchanged and in order. Knows nothing of HTTP beyond HTTP/2's preface.
+//! Invariant: bytes pass in order and, but for the date of a response that was given one, unchanged. Knows nothing of
+//! HTTP beyond HTTP/2's preface and where HTTP/1.1's `Date` stands. (On HTTP/2 the date is pingora's: it has been
+//! encoded before it comes here, and pingora leaves no other way.)
 
 use super::config::Config;
+use super::date::{Date, position_of_date};
 use crate::base::metrics::Metrics;
 use async_trait::async_trait;
 use bytes::{Buf, BytesMut};
+use parking_lot::Mutex;
 use pingora_core::apps::{HttpServerApp, ServerApp};
 use pingora_core::protocols::raw_connect::ProxyDigest;
 use pingora_core::protocols::tls::{SslDigest, TlsRef};
@@ -97,15 +101,19 @@ struct Connection {
 pub(crate) struct Flow {
     received: AtomicU64,
     prompt: AtomicBool,
+    broken: AtomicBool,
+    /// Whether `date` holds one.
+    is_dated: AtomicBool,
+    date: Mutex<Option<Date>>,
 }
 
 impl Flow {
     /// Of the connection below `stream`, where it is one of ours.
-    pub(crate) fn of(stream: &Stream) -> Option<Arc<Flow>> {
+    pub(crate) fn of(stream: &Stream) -> Option<&Arc<Flow>> {
         (**stream)
             .as_any()
             .downcast_ref::<Connection>()
-            .map(|connection| connection.flow.clone())
+            .map(|connection| &connection.flow)
     }
 
     /// Bytes handed to the session so far.
@@ -121,6 +129,24 @@ impl Flow {
     /// From here on what is written may wait to go out with what follows.
     pub(crate) fn write_together(&self) {
         self.prompt.store(false, Ordering::Relaxed);
+    }
+
+    /// From here on nothing is written any more, not even what waits to be sent.
+    pub(crate) fn break_off(&self) {
+        self.broken.store(true, Ordering::Relaxed);
+    }
+
+    /// The next response's header says this date, or the session's own.
+    pub(crate) fn date_next(&self, date: Option<Date>) {
+        if date.is_some() || self.is_dated.load(Ordering::Relaxed) {
+            self.is_dated.store(date.is_some(), Ordering::Relaxed);
+            *self.date.lock() = date;
+        }
+    }
+
+    fn take_date(&self) -> Option<Date> {
+        self.is_dated.store(false, Ordering::Relaxed);
+        self.date.lock().take()
     }
 }
 
@@ -145,6 +171,35 @@ impl Connection {
             0 => self.poll_write_after_pending(context, buffer),
             of_buffer => Poll::Ready(Ok(of_buffer)),
         }
+    }
+
+    /// Takes the beginning of a response's header, up to its date, with the date that is due; nothing where that is
+    /// not what `buffer` is. The rest of the header and the body pass as always.
+    fn poll_take_dated(
+        &mut self,
+        context: &mut Context<'_>,
+        buffer: &[u8],
+    ) -> Poll<io::Result<Option<usize>>> {
+        let Some(before) = position_of_date(buffer) else {
+            return Poll::Ready(Ok(None));
+        };
+        let taken = before + Date::BYTES;
+        if self.pending.len() + taken > PENDING_BYTES_MAX {
+            ready!(self.poll_write_pending(context))?;
+        }
+        let Some(date) = self.flow.take_date() else {
+            return Poll::Ready(Ok(None));
+        };
+        self.pending.extend_from_slice(&buffer[..before]);
+        self.pending.extend_from_slice(date.as_bytes());
+        Poll::Ready(Ok(Some(taken)))
+    }
+
+    fn check_unbroken(&self) -> io::Result<()> {
+        if self.flow.broken.load(Ordering::Relaxed) {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
+        Ok(())
     }
 
     fn poll_write_pending(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -207,6 +262,12 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         buffer: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.check_unbroken()?;
+        if self.flow.is_dated.load(Ordering::Relaxed)
+            && let Some(taken) = ready!(self.poll_take_dated(context, buffer))?
+        {
+            return Poll::Ready(Ok(taken));
+        }
         let prompt = self.flow.prompt.load(Ordering::Relaxed);
         let fits = buffer.len() < TOGETHER_BYTES && self.pending.len() + buffer.len() <= PENDING_BYTES_MAX;
         if fits && !prompt {
@@ -221,12 +282,15 @@ impl AsyncWrite for Connection {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.check_unbroken()?;
         ready!(self.poll_write_pending(context))?;
         Pin::new(&mut self.stream).poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_write_pending(context))?;
+        if self.check_unbroken().is_ok() {
+            ready!(self.poll_write_pending(context))?;
+        }
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
@@ -287,7 +351,7 @@ impl GetSocketDigest for Connection {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
 
@@ -305,6 +369,12 @@ mod tests {
             metrics,
         };
         (connection, theirs)
+    }
+
+    /// A connection as a session takes it, and the client's end of it.
+    pub(in crate::edge) fn stream(buffer_bytes: usize) -> (Stream, DuplexStream) {
+        let (connection, theirs) = connection(buffer_bytes);
+        (Box::new(connection), theirs)
     }
 
     async fn received(mut theirs: DuplexStream) -> Vec<u8> {
@@ -376,6 +446,95 @@ mod tests {
         let mut all = [0; 9];
         theirs.read_exact(&mut all).await.unwrap();
         assert_eq!(&all, b"together!");
+    }
+
+    const THEN: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
+    const NOW: &str = "Sat, 21 Nov 2026 09:00:00 GMT";
+
+    fn dated(date: &str) -> String {
+        format!("HTTP/1.1 200 OK\r\nServer: a\r\nDate: {date}\r\nContent-Length: 5\r\n\r\n")
+    }
+
+    fn then() -> Option<Date> {
+        let value = http::HeaderValue::from_static(THEN);
+        Date::of(&http::HeaderMap::from_iter([(http::header::DATE, value)]))
+    }
+
+    /// RFC 9111 section 4; a pipe of seven bytes takes no write whole.
+    #[tokio::test]
+    async fn a_stored_date_stands_in_place_of_the_sessions_in_one_header_only() {
+        for prompt in [false, true] {
+            let (mut connection, theirs) = connection(7);
+            let receiving = tokio::spawn(received(theirs));
+            if prompt {
+                connection.flow.write_promptly();
+            }
+            let body = format!("\r\nDate: {NOW}\r\n").repeat(500);
+            connection.flow.date_next(then());
+            connection
+                .write_all(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+                .await
+                .unwrap();
+            connection.write_all(dated(NOW).as_bytes()).await.unwrap();
+            connection.write_all(body.as_bytes()).await.unwrap();
+            connection.flow.date_next(None);
+            connection.write_all(dated(NOW).as_bytes()).await.unwrap();
+            connection.flush().await.unwrap();
+            drop(connection);
+            let expected = format!(
+                "HTTP/1.1 103 Early Hints\r\n\r\n{}{body}{}",
+                dated(THEN),
+                dated(NOW)
+            );
+            assert_eq!(String::from_utf8(receiving.await.unwrap()).unwrap(), expected);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_date_is_not_kept_for_a_later_response() {
+        let (mut connection, theirs) = connection(4096);
+        connection.flow.date_next(then());
+        let undated = b"HTTP/1.1 200 OK\r\n\r\n";
+        connection.write_all(undated).await.unwrap();
+        connection.flow.date_next(None);
+        connection.write_all(dated(NOW).as_bytes()).await.unwrap();
+        connection.flush().await.unwrap();
+        drop(connection);
+        assert!(received(theirs).await.ends_with(dated(NOW).as_bytes()));
+    }
+
+    /// What waits before it may already be as much as may wait.
+    #[tokio::test]
+    async fn a_long_header_keeps_its_date_too() {
+        let (mut connection, theirs) = connection(64);
+        let receiving = tokio::spawn(received(theirs));
+        let waiting = "x".repeat(4000);
+        let long = |date| {
+            format!(
+                "HTTP/1.1 200 OK\r\nA: {}\r\nDate: {date}\r\n\r\n",
+                "y".repeat(50_000)
+            )
+        };
+        for _ in 0..4 {
+            connection.write_all(waiting.as_bytes()).await.unwrap();
+        }
+        connection.flow.date_next(then());
+        connection.write_all(long(NOW).as_bytes()).await.unwrap();
+        connection.flush().await.unwrap();
+        drop(connection);
+        let expected = waiting.repeat(4) + &long(THEN);
+        assert_eq!(String::from_utf8(receiving.await.unwrap()).unwrap(), expected);
+    }
+
+    #[tokio::test]
+    async fn nothing_more_is_written_or_waited_for_once_a_connection_is_broken_off() {
+        let (mut connection, theirs) = connection(7);
+        connection.write_all(b"more than the pipe holds").await.unwrap();
+        connection.flow.break_off();
+        assert!(connection.write_all(b"x").await.is_err());
+        assert!(connection.flush().await.is_err());
+        AsyncWriteExt::shutdown(&mut connection).await.unwrap();
+        assert_eq!(received(theirs).await, b"");
     }
 
     #[tokio::test]

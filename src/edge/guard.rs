@@ -5,6 +5,7 @@
 
 use super::config::Config;
 use crate::base::clock::Timestamp;
+use crate::http::hop::hops_left;
 use crate::key::Scheme;
 use crate::serve::Request;
 use http::{HeaderMap, Method, StatusCode, Version, header};
@@ -44,6 +45,11 @@ pub(crate) enum Refusal {
     BadTarget,
     #[error("this edge neither tunnels nor echoes")]
     Method,
+    /// No refusal in the client's eyes: it asks what this server can do, and no other.
+    #[error("an OPTIONS that goes no further")]
+    OwnOptions,
+    #[error("this edge can meet no expectation but 100-continue")]
+    Expectation,
 }
 
 impl Refusal {
@@ -53,6 +59,8 @@ impl Refusal {
             Refusal::HeaderTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Refusal::NoHost | Refusal::BadTarget => StatusCode::BAD_REQUEST,
             Refusal::Method => StatusCode::METHOD_NOT_ALLOWED,
+            Refusal::OwnOptions => StatusCode::NO_CONTENT,
+            Refusal::Expectation => StatusCode::EXPECTATION_FAILED,
         }
     }
 }
@@ -74,6 +82,15 @@ impl Guard {
         self.check_size(incoming.headers)?;
         if matches!(*incoming.method, Method::CONNECT | Method::TRACE) {
             return Err(Refusal::Method);
+        }
+        if !can_meet_expectations(incoming) {
+            return Err(Refusal::Expectation);
+        }
+        // RFC 9110 sections 9.3.7 and 7.6.2.
+        let is_options = *incoming.method == Method::OPTIONS;
+        if is_options && (incoming.target == b"*" || hops_left(incoming.method, incoming.headers) == Some(0))
+        {
+            return Err(Refusal::OwnOptions);
         }
         let (path, query) = path_and_query(incoming.target)?;
         Ok(Request {
@@ -101,6 +118,28 @@ impl Guard {
         }
         Ok(())
     }
+}
+
+/// Whether the client holds its body back until it is sent a 100.
+pub(super) fn expects_continue(version: Version, headers: &HeaderMap) -> bool {
+    version >= Version::HTTP_11 && expectations(headers).any(is_continue)
+}
+
+/// RFC 9110 section 10.1.1: of expectations only `100-continue` has a meaning, and in HTTP/1.0 none has.
+fn can_meet_expectations(incoming: &Incoming<'_>) -> bool {
+    incoming.version < Version::HTTP_11 || expectations(incoming.headers).all(is_continue)
+}
+
+fn expectations(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    let lines = headers.get_all(header::EXPECT).iter();
+    let members = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    members
+        .map(<[u8]>::trim_ascii)
+        .filter(|member| !member.is_empty())
+}
+
+fn is_continue(expectation: &[u8]) -> bool {
+    expectation.eq_ignore_ascii_case(b"100-continue")
 }
 
 /// RFC 9112 section 3.2: a request names its host in `Host`, in `:authority` or in an absolute target;
@@ -204,6 +243,31 @@ mod tests {
         let mut large = headers.clone();
         large.insert("x-large", HeaderValue::from_bytes(&[b'a'; 33_000]).unwrap());
         assert_eq!(refusal("/", &large), Refusal::HeaderTooLarge);
+    }
+
+    /// RFC 9110 section 10.1.1.
+    #[test]
+    fn only_the_expectation_of_a_100_can_be_met() {
+        for (value, met) in [
+            ("100-continue", true),
+            ("100-Continue, ,100-continue", true),
+            ("", true),
+            ("200-ok", false),
+            ("100-continue, x=y", false),
+            ("100-continue;q=1", false),
+        ] {
+            let mut headers = headers("shop.example");
+            headers.insert(header::EXPECT, HeaderValue::from_static(value));
+            let mut incoming = incoming("/", &headers);
+            assert_eq!(can_meet_expectations(&incoming), met, "{value}");
+            incoming.version = Version::HTTP_10;
+            assert!(can_meet_expectations(&incoming), "HTTP/1.0 knows no expectation");
+            assert!(!expects_continue(Version::HTTP_10, &headers));
+        }
+        let mut headers = headers("shop.example");
+        headers.append(header::EXPECT, HeaderValue::from_static("100-continue"));
+        headers.append(header::EXPECT, HeaderValue::from_static("more"));
+        assert_eq!(refusal("/", &headers), Refusal::Expectation);
     }
 
     #[test]

@@ -1,29 +1,38 @@
 //! The body of a request that is passed through, as it arrives from the client.
 //!
-//! Invariant: no more bytes leave than the limit allows. Knows nothing of origins.
+//! Invariant: no more bytes leave than the limit allows; a client that waits for a 100 is sent one when its body is
+//! first asked for, and no other client is sent any. Knows nothing of origins.
 
-use crate::upstream::{BodyGone, RequestBody};
+use super::guard::expects_continue;
+use super::interim;
+use crate::upstream::{BodyGone, Interim, RequestBody};
 use bytes::Bytes;
 use http::header;
 use pingora_core::protocols::http::ServerSession;
+use std::time::Duration;
 
 pub(crate) struct SessionBody<'a> {
+    absent: bool,
     session: &'a mut ServerSession,
     bytes_max: u64,
     bytes: u64,
-    expects_continue: bool,
+    write_deadline: Duration,
+    awaited: bool,
+    /// The client takes no more interim responses.
+    deaf: bool,
 }
 
 impl<'a> SessionBody<'a> {
-    pub(crate) fn new(session: &'a mut ServerSession, bytes_max: u64) -> Self {
-        let expects_continue = session
-            .get_header_bytes(header::EXPECT)
-            .eq_ignore_ascii_case(b"100-continue");
+    pub(crate) fn new(session: &'a mut ServerSession, bytes_max: u64, write_deadline: Duration) -> Self {
+        let header = session.req_header();
         SessionBody {
+            awaited: expects_continue(header.version, &header.headers),
+            absent: session.is_body_empty(),
             session,
             bytes_max,
             bytes: 0,
-            expects_continue,
+            write_deadline,
+            deaf: false,
         }
     }
 
@@ -43,6 +52,22 @@ impl<'a> SessionBody<'a> {
 }
 
 impl RequestBody for &mut SessionBody<'_> {
+    fn is_absent(&self) -> bool {
+        self.absent
+    }
+
+    async fn interim(&mut self, interim: Interim) {
+        if !self.deaf {
+            let written = interim::write(self.session, &interim, self.write_deadline).await;
+            self.deaf = written.is_err();
+        }
+    }
+
+    /// HTTP/2 alone: pingora's HTTP/1.1 server writes none.
+    fn takes_trailers(&self) -> bool {
+        self.session.is_http2()
+    }
+
     async fn next(&mut self) -> Result<Option<Bytes>, BodyGone> {
         let next = self.read().await;
         if next.is_err() {
@@ -55,11 +80,13 @@ impl RequestBody for &mut SessionBody<'_> {
 
 impl SessionBody<'_> {
     async fn read(&mut self) -> Result<Option<Bytes>, BodyGone> {
-        if std::mem::take(&mut self.expects_continue) {
-            self.session
-                .write_continue_response()
-                .await
-                .map_err(|_| BodyGone)?;
+        if std::mem::take(&mut self.awaited) {
+            // Not pingora's own: that one says nothing once another interim response has been sent.
+            let asked = interim::write_continue(self.session, self.write_deadline).await;
+            self.deaf |= asked.is_err();
+        }
+        if self.deaf {
+            return Err(BodyGone);
         }
         let chunk = self.session.read_request_body().await.map_err(|_| BodyGone)?;
         self.bytes += chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);

@@ -198,6 +198,19 @@ impl Manner {
         }
     }
 
+    /// What this edge can do (RFC 9110 section 9.3.7).
+    pub(crate) fn own_options(&self) -> Reply {
+        let mut headers = HeaderMap::with_capacity(8);
+        headers.insert(header::ALLOW, ALLOWED_METHODS);
+        self.sign(&mut headers, &CacheStatus::Local { detail: "options" });
+        Reply {
+            status: StatusCode::NO_CONTENT,
+            headers,
+            payload: Payload::None,
+            outcome: Outcome::Refused,
+        }
+    }
+
     /// A request that no response could be had for. What the origin said is for the log alone.
     pub(crate) fn refuse(&self, error: &ServeError) -> Reply {
         let (status, outcome) = status_of(error);
@@ -230,7 +243,10 @@ impl Manner {
     fn passed(&self, asked: &Asked<'_>, served: Served) -> Reply {
         let mut headers = self.headers(&served);
         let status = served.head.status();
-        if let Some(length) = served.head.length() {
+        if status == StatusCode::NO_CONTENT {
+            // RFC 9110 section 8.6.
+            headers.remove(header::CONTENT_LENGTH);
+        } else if let Some(length) = served.head.length() {
             headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
         }
         let payload = if asked.method == Method::HEAD || bodiless(status) {
@@ -364,11 +380,12 @@ fn status_of(error: &ServeError) -> (StatusCode, Outcome) {
     use crate::serve::FlightFailure as Flight;
     match error {
         ServeError::NoRoute | ServeError::Reserved => (StatusCode::NOT_FOUND, Outcome::Refused),
+        ServeError::OnlyIfCached => (StatusCode::GATEWAY_TIMEOUT, Outcome::Refused),
         ServeError::Url(_) => (StatusCode::BAD_REQUEST, Outcome::Refused),
         ServeError::Origin(error) => of_origin(error),
         ServeError::Flight(Flight::Origin(error)) => of_origin(error),
         ServeError::Flight(Flight::Deadline) => (StatusCode::GATEWAY_TIMEOUT, Outcome::Failed),
-        ServeError::Flight(Flight::Abandoned | Flight::Overtaken) => {
+        ServeError::Flight(Flight::Abandoned | Flight::Overtaken | Flight::PartGone) => {
             (StatusCode::BAD_GATEWAY, Outcome::Failed)
         }
     }

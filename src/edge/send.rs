@@ -6,6 +6,7 @@
 //! Knows nothing of how a reply came about.
 
 use super::connection::Flow;
+use super::date::Date;
 use super::respond::{Payload, Reply};
 use crate::http::range::Multipart;
 use crate::serve::body::Body;
@@ -44,7 +45,7 @@ pub(crate) async fn send(session: &mut ServerSession, reply: Reply, write_deadli
     let arriving = reply
         .payload
         .is_arriving()
-        .then(|| session.stream().and_then(Flow::of))
+        .then(|| session.stream().and_then(Flow::of).cloned())
         .flatten();
     if let Some(flow) = &arriving {
         flow.write_promptly();
@@ -101,6 +102,7 @@ impl Writer<'_> {
     /// Header and body in one system call, under one deadline.
     async fn at_once(&mut self, status: StatusCode, headers: HeaderMap, body: Bytes) -> Result<(), Broken> {
         let length = body.len() as u64;
+        self.keep_date(&headers);
         let session = &mut *self.session;
         let write = async {
             session.write_response_header(response(status, headers)).await?;
@@ -120,10 +122,16 @@ impl Writer<'_> {
         if !headers.contains_key(header::CONTENT_LENGTH) {
             self.delimit(&mut headers);
         }
+        self.keep_date(&headers);
         let header = self.session.write_response_header(response(status, headers));
         within(self.write_deadline, header).await?;
         match payload {
-            Payload::Slice { mut body, start, end } => self.slice(&mut body, start, end).await?,
+            Payload::Slice { mut body, start, end } => {
+                self.slice(&mut body, start, end).await?;
+                if let Some(trailers) = self.trailers(&mut body) {
+                    return self.end_with(trailers).await;
+                }
+            }
             Payload::Multipart { body, parts } => self.multipart(body, &parts).await?,
             Payload::Text(text) => self.write(text).await?,
             Payload::None => {}
@@ -131,6 +139,30 @@ impl Writer<'_> {
         within(
             self.write_deadline,
             self.session.write_response_body(Bytes::new(), true),
+        )
+        .await
+    }
+
+    /// RFC 9111 section 4: a cache does not date anew what it answers with; pingora would. What has no date, or one
+    /// written in an obsolete form, gets pingora's.
+    fn keep_date(&self, headers: &HeaderMap) {
+        if let Some(flow) = self.session.stream().and_then(Flow::of) {
+            flow.date_next(Date::of(headers));
+        }
+    }
+
+    /// What follows the body of a passed response; HTTP/1.1's sessions can not send it.
+    fn trailers(&self, body: &mut Body) -> Option<HeaderMap> {
+        let Body::Origin(body) = body else { return None };
+        let trailers = body.take_trailers();
+        (!trailers.is_empty() && self.session.is_http2()).then_some(trailers)
+    }
+
+    /// Trailers end the stream.
+    async fn end_with(&mut self, trailers: HeaderMap) -> Result<(), Broken> {
+        within(
+            self.write_deadline,
+            self.session.write_response_trailers(trailers),
         )
         .await
     }

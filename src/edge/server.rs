@@ -6,20 +6,22 @@
 use super::access_log::{AccessLog, Line};
 use super::config::Config;
 use super::connection::Flow;
-use super::guard::{Guard, Incoming, Refusal};
+use super::guard::{Guard, Incoming, Refusal, expects_continue};
+use super::interim;
 use super::request_body::SessionBody;
-use super::respond::{Asked, Manner, Reply, version_name};
+use super::respond::{Asked, Manner, Payload, Reply, version_name};
 use super::send::{End, send};
 use crate::base::clock::{self, Timestamp};
 use crate::base::metrics::{Metrics, Outcome, StatusClass};
 use crate::key::Scheme;
-use crate::serve::{Answer, Engine, Pass};
+use crate::serve::{Answer, Engine, Pass, Request};
 use async_trait::async_trait;
-use http::{StatusCode, header};
+use http::{Method, StatusCode, header};
 use pingora_core::apps::{HttpPersistentSettings, HttpServerApp, HttpServerOptions, ReusedHttpStream};
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::http::v2::server::{H2Options, default_h2_options};
 use pingora_core::server::ShutdownWatch;
+use pingora_http::RequestHeader;
 use std::future::poll_fn;
 use std::net::IpAddr;
 use std::pin::pin;
@@ -103,37 +105,56 @@ impl Edge {
     }
 
     async fn answer(&self, session: &mut ServerSession, received_at: Timestamp) -> Reply {
-        let incoming = incoming(session, received_at);
+        let incoming = incoming(session, session.req_header(), received_at);
         let request = match self.guard.admit(&incoming) {
             Ok(request) => request,
             Err(refusal) => return self.refuse(refusal),
         };
-        match self.engine.serve(&request).await {
-            Ok(Answer::Served(served)) => {
-                let asked = Asked {
-                    method: request.method,
-                    headers: request.headers,
-                };
-                self.manner.reply(&asked, served)
-            }
-            Ok(Answer::Pass(pass)) => Box::pin(self.pass(session, pass)).await,
+        match self.engine.serve_at_once(&request) {
+            Ok(Some(served)) => self.manner.reply(&asked(&request), served),
+            // Boxed, so that a hit does not carry the size of everything else.
+            Ok(None) => Box::pin(self.answer_in_time(session, received_at)).await,
+            Err(error) => self.manner.refuse(&error),
+        }
+    }
+
+    /// The engine may take long, and have something to say meanwhile.
+    async fn answer_in_time(&self, session: &mut ServerSession, received_at: Timestamp) -> Reply {
+        // A copy, because the session is written to while the engine reads the request.
+        let mut header = session.req_header().clone();
+        if !expects_continue(header.version, &header.headers) {
+            header.remove_header(&header::EXPECT);
+        }
+        let incoming = incoming(session, &header, received_at);
+        let request = match self.guard.admit(&incoming) {
+            Ok(request) => request,
+            Err(refusal) => return self.refuse(refusal),
+        };
+        let (hints, mut hinted) = interim::channel();
+        let serving = self.engine.serve(&request, &hints);
+        let answer = interim::passing_on(session, &mut hinted, self.write_deadline, serving).await;
+        match answer {
+            Ok(Answer::Served(served)) => self.manner.reply(&asked(&request), served),
+            Ok(Answer::Pass(pass)) => self.pass(session, pass).await,
             Err(error) => self.manner.refuse(&error),
         }
     }
 
     fn refuse(&self, refusal: Refusal) -> Reply {
+        if refusal == Refusal::OwnOptions {
+            return self.manner.own_options();
+        }
         self.manner
             .plain(refusal.status(), Outcome::Refused, refusal.to_string())
     }
 
     /// Sends the request on with its body, within the limit.
     async fn pass(&self, session: &mut ServerSession, pass: Pass) -> Reply {
-        let bodiless = session.is_body_empty();
-        let mut body = SessionBody::new(session, self.body_bytes_max);
+        let mut body = SessionBody::new(session, self.body_bytes_max, self.write_deadline);
         if body.declares_too_much() {
             return self.body_too_large();
         }
-        let passed = self.engine.pass(pass, (!bodiless).then_some(&mut body)).await;
+        let passed = self.engine.pass(pass, &mut body).await;
         if body.exceeded() {
             return self.body_too_large();
         }
@@ -200,7 +221,10 @@ impl Edge {
         let _under_way = UnderWay::begin(self);
         let started = clock::monotonic();
         let received_at = clock::now();
-        let reply = self.answer(session, received_at).await;
+        let mut reply = self.answer(session, received_at).await;
+        if session.req_header().method == Method::HEAD {
+            reply.payload = Payload::None;
+        }
         let (outcome, status) = (reply.outcome, reply.status);
         let sent = send(session, reply, self.write_deadline).await;
         let duration = clock::monotonic() - started;
@@ -275,7 +299,7 @@ impl HttpServerApp for Edge {
         match self.answer_request(&mut session).await {
             End::Whole => reuse(session).await,
             End::Broken => {
-                session.shutdown().await;
+                self.break_off(session).await;
                 None
             }
         }
@@ -304,6 +328,17 @@ impl Edge {
     }
 }
 
+impl Edge {
+    /// What a client did not take in time is not waited for once more.
+    async fn break_off(&self, mut session: ServerSession) {
+        if let Some(flow) = session.stream().and_then(Flow::of) {
+            flow.break_off();
+        }
+        // Dropping the session closes the connection all the same.
+        let _late = tokio::time::timeout(self.write_deadline, session.shutdown()).await;
+    }
+}
+
 async fn reuse(session: ServerSession) -> Option<ReusedHttpStream> {
     let settings = HttpPersistentSettings::for_session(&session);
     let stream = session.finish().await.ok().flatten()?;
@@ -316,7 +351,7 @@ async fn header_within(
     session: &mut ServerSession,
     deadline: Duration,
 ) -> Option<pingora_core::Result<bool>> {
-    let flow = session.stream().and_then(Flow::of);
+    let flow = session.stream().and_then(Flow::of).cloned();
     let received = || flow.as_ref().map_or(0, |flow| flow.received());
     let before = received();
     let mut read = pin!(session.read_request());
@@ -331,8 +366,8 @@ async fn header_within(
     }
 }
 
-fn incoming(session: &ServerSession, received_at: Timestamp) -> Incoming<'_> {
-    let header = session.req_header();
+/// `header` is the session's, or a copy of it.
+fn incoming<'a>(session: &ServerSession, header: &'a RequestHeader, received_at: Timestamp) -> Incoming<'a> {
     let tls = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
     Incoming {
         method: &header.method,
@@ -343,6 +378,13 @@ fn incoming(session: &ServerSession, received_at: Timestamp) -> Incoming<'_> {
         scheme: if tls { Scheme::Https } else { Scheme::Http },
         client: client(session),
         received_at,
+    }
+}
+
+fn asked<'a>(request: &Request<'a>) -> Asked<'a> {
+    Asked {
+        method: request.method,
+        headers: request.headers,
     }
 }
 

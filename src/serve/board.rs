@@ -1,9 +1,12 @@
 //! All flights under way, by key: who comes first leads, who comes while it is under way follows.
 //!
-//! Invariant: at most one flight is boarding for a key, and every flight that was begun lands: its fill holds a
-//! [`Landing`], whose end is the flight's. Knows nothing of what a flight carries.
+//! Invariant: at most one flight is boarding for a key, none is boarded in an era later than its own, and every flight
+//! that was begun lands: its fill holds a [`Landing`], whose end is the flight's. Knows nothing of what a flight
+//! carries.
 
-use super::flight::{EntrySource, Flight, FlightFailure, Ticket};
+use super::failure::FlightFailure;
+use super::flight::{EntrySource, Flight, Ticket};
+use super::invalidations::Era;
 use crate::base::metrics::Metrics;
 use crate::key::KeyName;
 use crate::store::Entry;
@@ -15,8 +18,14 @@ const SHARDS: usize = 64;
 
 /// All flights under way.
 pub(crate) struct Flights {
-    shards: Vec<Mutex<HashMap<KeyName, Arc<Flight>>>>,
+    shards: Vec<Mutex<HashMap<KeyName, Boarding>>>,
     metrics: Arc<Metrics>,
+}
+
+/// A flight that can be boarded, and the era in which its origin was asked.
+struct Boarding {
+    flight: Arc<Flight>,
+    era: Era,
 }
 
 /// A place on a flight, and the duty that comes with it.
@@ -41,14 +50,18 @@ impl Flights {
         }
     }
 
-    /// Boards the flight for `name`, or starts one.
-    pub(crate) fn join(self: &Arc<Self>, name: KeyName) -> Joined {
+    /// Boards the flight for `name`, or starts one; a flight of another era is left to those who are on it.
+    pub(crate) fn join(self: &Arc<Self>, name: KeyName, era: Era) -> Joined {
         let mut shard = self.shard(&name).lock();
-        if let Some(flight) = shard.get(&name) {
-            return Joined::Follower(Ticket::board(flight.clone()));
+        if let Some(boarding) = shard.get(&name).filter(|boarding| boarding.era == era) {
+            return Joined::Follower(Ticket::board(boarding.flight.clone()));
         }
         let flight = Arc::new(Flight::new(self.metrics.clone()));
-        shard.insert(name, flight.clone());
+        let boarding = Boarding {
+            flight: flight.clone(),
+            era,
+        };
+        shard.insert(name, boarding);
         self.metrics.fills_in_flight.inc();
         let landing = Landing {
             flights: self.clone(),
@@ -63,7 +76,7 @@ impl Flights {
         &self.metrics
     }
 
-    fn shard(&self, name: &KeyName) -> &Mutex<HashMap<KeyName, Arc<Flight>>> {
+    fn shard(&self, name: &KeyName) -> &Mutex<HashMap<KeyName, Boarding>> {
         &self.shards[usize::from(name.as_bytes()[0]) % SHARDS]
     }
 }
@@ -76,7 +89,7 @@ impl Landing {
         let mut shard = self.flights.shard(&self.name).lock();
         if shard
             .get(&self.name)
-            .is_some_and(|boarding| Arc::ptr_eq(boarding, &self.flight))
+            .is_some_and(|boarding| Arc::ptr_eq(&boarding.flight, &self.flight))
         {
             shard.remove(&self.name);
         }

@@ -3,7 +3,8 @@
 //! Invariant: bytes come in order and complete, or an error says that they will not. Large stored bodies
 //! are read ahead of the client, part by part. Knows nothing of ranges or connections.
 
-use super::flight::{FlightFailure, Ticket};
+use super::failure::FlightFailure;
+use super::flight::Ticket;
 use crate::key::CacheKey;
 use crate::store::{Body as StoredBody, PART_BYTES, Store};
 use crate::upstream::{OriginBody, OriginError};
@@ -17,6 +18,11 @@ pub(crate) enum Body {
     Parts(Parts),
     Flight(Ticket),
     Origin(OriginBody),
+    /// A body whose first byte is at `start` of the whole.
+    From {
+        start: u64,
+        body: Box<Body>,
+    },
 }
 
 /// Why a body that was begun can not be finished.
@@ -37,6 +43,14 @@ impl Body {
             0 => Some(Body::Empty),
             length if length <= PART_BYTES as u64 => store.part(&body.part(0)).map(Body::Whole),
             _ => None,
+        }
+    }
+
+    /// The bytes of a representation from `start` on.
+    pub(crate) fn from_offset(start: u64, body: Body) -> Body {
+        Body::From {
+            start,
+            body: Box::new(body),
         }
     }
 
@@ -65,6 +79,10 @@ impl Body {
             Body::Parts(parts) => parts.read_at(offset, end).await?,
             Body::Flight(ticket) => ticket.read_at(offset).await?,
             Body::Origin(body) => body.next().await?,
+            Body::From { start, body } => match offset.checked_sub(*start) {
+                Some(within) => Box::pin(body.read_at(within, end - *start)).await?,
+                None => None,
+            },
         };
         Ok(chunk.map(|mut bytes| {
             bytes.truncate(usize::try_from(end - offset).unwrap_or(usize::MAX));

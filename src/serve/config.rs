@@ -2,6 +2,9 @@
 
 use crate::base::problem::Problems;
 use crate::base::units::{ByteSize, Span};
+use crate::http::hop::stays_out_of_fills;
+use http::HeaderName;
+use http::header::ACCEPT_ENCODING;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::Ipv6Addr;
@@ -37,6 +40,12 @@ pub struct Route {
     /// Off: everything is passed through.
     pub cache: bool,
     pub ttl: Ttl,
+    pub vary: Vary,
+    /// Response fields that speak to this cache before `Cache-Control` does, first come first (RFC 9213).
+    pub targeted_fields: Vec<String>,
+    pub set_cookie: SetCookie,
+    pub request_directives: RequestDirectives,
+    pub ranges: Ranges,
     pub query: Query,
     /// The query parameter that names a version: `?v=3` is another image than `?v=2` and neither ever changes.
     pub version_parameter: Option<String>,
@@ -64,6 +73,65 @@ pub struct Ttl {
     pub stale_while_revalidate: Span,
     /// Serve stale when the origin fails, where the origin does not say.
     pub stale_if_error: Span,
+    /// Serve stale when the origin can not be reached, where the response does not forbid it.
+    pub stale_on_disconnect: Span,
+    pub heuristic: Heuristic,
+}
+
+/// The guess for a response that says nothing but when it was last changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Heuristic {
+    /// Of the time since it was last changed; 0 guesses nothing.
+    pub percent: u32,
+    pub max: Span,
+}
+
+/// What request headers mean that a response varies by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Vary {
+    /// For headers not listed.
+    pub default: Treatment,
+    pub by_header: BTreeMap<String, Treatment>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Treatment {
+    /// Spellings of one meaning are one alternate.
+    Normalize,
+    /// Each spelling is an alternate.
+    Passthrough,
+    /// What varies by it is not stored.
+    Bypass,
+}
+
+/// What becomes of a response that sets a cookie.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SetCookie {
+    Refuse,
+    Strip,
+    Store,
+}
+
+/// Whether clients may ask for fresher, or allow staler, than the cache would serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RequestDirectives {
+    Honor,
+    Ignore,
+}
+
+/// What a request for a range, that nothing stored answers, asks of the origin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Ranges {
+    /// The whole image, which is stored.
+    Whole,
+    /// The range, which is stored and completed later.
+    Forward,
 }
 
 /// Which query parameters belong to a URL's identity; the others reach neither key nor origin.
@@ -107,6 +175,15 @@ impl Default for Route {
             origin: "default".into(),
             cache: true,
             ttl: Ttl::default(),
+            vary: Vary::default(),
+            targeted_fields: vec![
+                "aquatint-cdn-cache-control".into(),
+                "cdn-cache-control".into(),
+                "surrogate-control".into(),
+            ],
+            set_cookie: SetCookie::Refuse,
+            request_directives: RequestDirectives::Honor,
+            ranges: Ranges::Whole,
             query: Query::default(),
             version_parameter: Some("v".into()),
             object_bytes_max: ByteSize::mib(64),
@@ -125,6 +202,26 @@ impl Default for Ttl {
             browser: None,
             stale_while_revalidate: Span::secs(0),
             stale_if_error: Span::secs(0),
+            stale_on_disconnect: Span::secs(0),
+            heuristic: Heuristic::default(),
+        }
+    }
+}
+
+impl Default for Heuristic {
+    fn default() -> Self {
+        Heuristic {
+            percent: 10,
+            max: Span::days(1),
+        }
+    }
+}
+
+impl Default for Vary {
+    fn default() -> Self {
+        Vary {
+            default: Treatment::Normalize,
+            by_header: [("user-agent".to_owned(), Treatment::Bypass)].into(),
         }
     }
 }
@@ -143,6 +240,12 @@ const TTL_MAX: Span = Span::days(730);
 
 const HOST_ALLOWED: &str = "a name without a port such as shop.example, *.shop.example for all below it, \
      an IPv6 address such as [2001:db8::1], or *";
+
+const FIELD_ALLOWED: &str =
+    "the lower-case name of a request header that reaches the origin, such as accept-language";
+
+const TARGET_ALLOWED: &str =
+    "the name of a response header other than cache-control, such as cdn-cache-control";
 
 impl Config {
     pub fn validate(&self, problems: &mut Problems) {
@@ -194,6 +297,14 @@ impl Route {
             ByteSize::kib(1)..=ByteSize::gib(4),
         );
         problems.below("ttl", |p| self.ttl.validate(p));
+        for name in self.vary.by_header.keys().filter(|name| !can_select(name)) {
+            problems.refuse(&format!("vary.by_header.{name}"), name, FIELD_ALLOWED);
+        }
+        for (index, name) in self.targeted_fields.iter().enumerate() {
+            if !is_field_name(name) || name.eq_ignore_ascii_case("cache-control") {
+                problems.refuse(&format!("targeted_fields[{index}]"), name, TARGET_ALLOWED);
+            }
+        }
     }
 }
 
@@ -227,6 +338,16 @@ fn is_path(path: &str) -> bool {
     visible && !path.split('/').any(|segment| matches!(segment, "." | ".."))
 }
 
+/// Whether stored responses can vary by it: what no origin is asked with selects nothing.
+fn can_select(text: &str) -> bool {
+    let name = HeaderName::from_lowercase(text.as_bytes()).ok();
+    name.is_some_and(|name| name != "*" && name != ACCEPT_ENCODING && !stays_out_of_fills(&name))
+}
+
+fn is_field_name(text: &str) -> bool {
+    HeaderName::from_bytes(text.as_bytes()).is_ok()
+}
+
 /// `type/subtype`, `type/*`, `*/*` or `*`.
 fn is_media_range(text: &str) -> bool {
     let is_token = |text: &str| {
@@ -250,11 +371,14 @@ impl Ttl {
             ("browser", self.browser),
             ("stale_while_revalidate", Some(self.stale_while_revalidate)),
             ("stale_if_error", Some(self.stale_if_error)),
+            ("stale_on_disconnect", Some(self.stale_on_disconnect)),
+            ("heuristic.max", Some(self.heuristic.max)),
         ] {
             if let Some(span) = span {
                 problems.check(key, span, allowed.clone());
             }
         }
+        problems.check("heuristic.percent", self.heuristic.percent, 0..=100);
         for (status, span) in &self.by_status {
             if StatusPattern::parse(status).is_none() {
                 problems.refuse(
@@ -373,6 +497,52 @@ mod tests {
             };
             assert_eq!(refused(route).len(), problems, "{path}");
         }
+    }
+
+    #[test]
+    fn a_header_that_can_not_select_an_alternate_is_refused() {
+        let names = [
+            "accept-language",
+            "x-shop",
+            "*",
+            "Accept",
+            "accept-encoding",
+            "cookie",
+            "range",
+            "a b",
+            "x_shop",
+        ];
+        let by_header = names.map(|name| (name.to_owned(), Treatment::Normalize));
+        let vary = Vary {
+            by_header: by_header.into(),
+            ..Vary::default()
+        };
+        let refused = refused(Route {
+            vary,
+            ..Route::default()
+        });
+        let expected = [
+            "*",
+            "Accept",
+            "a b",
+            "accept-encoding",
+            "cookie",
+            "range",
+            "x_shop",
+        ];
+        assert_eq!(refused, expected.map(|name| format!("vary.by_header.{name}")));
+    }
+
+    #[test]
+    fn a_targeted_field_that_is_none_is_refused() {
+        let targeted_fields = ["cdn-cache-control", "Cache-Control", "a b"]
+            .map(String::from)
+            .into();
+        let route = Route {
+            targeted_fields,
+            ..Route::default()
+        };
+        assert_eq!(refused(route), ["targeted_fields[1]", "targeted_fields[2]"]);
     }
 
     #[test]

@@ -1,28 +1,36 @@
 //! Fills: from a key that is missing or stale to a stored entry.
 //!
-//! 1. ask the origin, conditionally when a previous entry has validators;
-//! 2. 304: the previous entry's metadata is renewed, its blob stays;
+//! 1. ask the origin ([`super::ask`]), conditionally where something stored may be confirmed or completed;
+//! 2. a 304: the entry is renewed, its blob stays;
 //! 3. otherwise decide the response's fate by its header and let the readers have it;
 //! 4. push the body to the readers while it arrives;
-//! 5. store blob and entry, then let the flight land: the commit point. A body that is not whole is never
-//!    stored.
+//! 5. store blob and entry ([`super::commit`]), then let the flight land: the commit point. A body that is not whole
+//!    is never stored.
 //!
 //! A fill belongs to nobody: it finishes though its client leaves. Knows nothing of clients.
 
+use super::ask::Reply;
 use super::board::Landing;
 use super::config::Config;
-use super::flight::{Audience, BUDGET_UNIT, EntrySource, Fate, FlightFailure, FlightHead, Retention};
+use super::failure::FlightFailure;
+use super::flight::{Audience, BUDGET_UNIT, EntrySource, Retention};
+use super::head::{Alternate, Fate, FlightHead};
+use super::indexes::Indexes;
+use super::invalidations::{Era, Invalidations};
 use super::pass_memory::PassMemory;
 use super::route::Route;
-use super::served::{Head, StoredValidators};
+use super::served::Part;
+use super::source::Source;
+use super::trip::Extent;
 use crate::base::clock;
 use crate::base::digest::Hasher;
-use crate::http::conditional::{Confirms, Validators, ask_if_changed, confirms, updated_by_304};
-use crate::http::freshness::{Exchange, Facts, Freshness, Lifetime, Refusal, Verdict, Versioned, judge};
+use crate::http::alternates::{Alternates, Known};
+use crate::http::freshness::{CachePolicy, Exchange, Lifetime, SetCookie, Verdict, Versioned, unshared};
 use crate::http::header_block::HeaderBlock;
+use crate::http::vary::Vary;
 use crate::key::CacheKey;
-use crate::store::{Body as StoredBody, Entry, PART_BYTES, Store};
-use crate::upstream::{Framing, OriginBody, OriginError, OriginRequest, OriginResponse};
+use crate::store::{Body as StoredBody, Entry, EntryKind, Store};
+use crate::upstream::{OriginRequest, OriginResponse};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use std::sync::Arc;
@@ -31,15 +39,15 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout_at;
 use tokio_util::task::TaskTracker;
 
-/// All fills of the edge: their limits, and a way to wait for them.
+/// All fills of the edge: what they share, and a way to wait for them.
 pub(crate) struct Fills {
+    pub(super) store: Store,
+    pub(super) pass_memory: PassMemory,
+    pub(super) invalidations: Invalidations,
+    pub(super) indexes: Indexes,
     tracker: TaskTracker,
-    limits: Arc<Limits>,
-}
-
-struct Limits {
     /// Memory that bodies of fills may hold together, in [`BUDGET_UNIT`].
-    budget: Arc<Semaphore>,
+    pub(super) budget: Arc<Semaphore>,
     deadline: Duration,
     pass_window: u64,
     pass_patience: Duration,
@@ -48,41 +56,88 @@ struct Limits {
 /// One fill, with all it needs.
 pub(crate) struct Fill {
     pub(crate) landing: Landing,
-    pub(crate) store: Store,
-    pub(crate) pass_memory: Arc<PassMemory>,
+    pub(crate) fills: Arc<Fills>,
     pub(crate) route: Arc<Route>,
+    /// The URL's own key.
+    pub(crate) url: CacheKey,
+    /// Under which the answer is to be stored, as far as is known before it is there.
     pub(crate) key: CacheKey,
+    /// In which the origin is asked.
+    pub(crate) era: Era,
     pub(crate) versioned: Versioned,
+    /// For the whole or the range, unconditionally.
     pub(crate) request: OriginRequest,
     /// As the client sent them: what may be stored depends on what was asked.
     pub(crate) request_headers: HeaderMap,
-    pub(crate) previous: Option<Arc<Entry>>,
+    pub(crate) previous: Previous,
+    pub(crate) extent: Extent,
+    /// Whether the origin's word is wanted, though a fresh entry may be there.
+    pub(crate) must_ask: bool,
+}
+
+/// What is stored already.
+#[derive(Clone)]
+pub(crate) enum Previous {
+    Nothing,
+    /// What the origin may confirm: this entry, or another alternate of its URL.
+    Entry(Arc<Entry>, Option<Alternates>),
+    /// Not the alternate that is wanted, but others that may turn out to be the same.
+    Alternates(Alternates),
+    /// What may be completed.
+    Part(Part),
+}
+
+/// A response whose header is there.
+pub(super) struct Incoming {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) length: Option<u64>,
+    pub(super) exchange: Exchange,
+    pub(super) source: Source,
+}
+
+/// A body that came whole.
+pub(super) struct Received {
+    pub(super) body: StoredBody,
+    pub(super) chunks: Vec<Bytes>,
 }
 
 impl Fills {
-    pub(crate) fn new(config: &Config) -> Self {
+    pub(crate) fn new(config: &Config, store: Store) -> Self {
         let units = (config.fill_bytes_max.bytes() / BUDGET_UNIT) as usize;
-        let limits = Limits {
+        Fills {
+            store,
+            pass_memory: PassMemory::new(config.pass_memory.get()),
+            invalidations: Invalidations::new(),
+            indexes: Indexes::default(),
+            tracker: TaskTracker::new(),
             budget: Arc::new(Semaphore::new(units.min(Semaphore::MAX_PERMITS))),
             deadline: config.fill_deadline.get(),
             pass_window: config.pass_window.bytes(),
             pass_patience: config.pass_patience.get(),
-        };
-        Fills {
-            tracker: TaskTracker::new(),
-            limits: Arc::new(limits),
         }
     }
 
     /// Runs a fill to its end, whoever leaves meanwhile.
     pub(crate) fn start(&self, fill: Fill) {
-        let limits = self.limits.clone();
         self.tracker.spawn(async move {
-            if let Err(failure) = fill.run(&limits).await {
+            if let Err(failure) = fill.run().await {
                 tracing::debug!(key = fill.key.text(), %failure, "fill failed");
                 fill.landing.fail(failure);
             }
         });
+    }
+
+    /// Lets `put` store under `key` what was asked of the origin in `era`, unless its URL has been invalidated since;
+    /// what is invalidated meanwhile is taken back.
+    pub(super) fn store_in(&self, era: Era, url: &CacheKey, key: &CacheKey, put: impl FnOnce(&Store)) {
+        let is_current = || self.invalidations.era(&url.name()) == era;
+        if is_current() {
+            put(&self.store);
+            if !is_current() {
+                self.store.remove(key);
+            }
+        }
     }
 
     pub(crate) async fn drain(&self) {
@@ -92,183 +147,125 @@ impl Fills {
 }
 
 impl Fill {
-    async fn run(&self, limits: &Limits) -> Result<(), FlightFailure> {
-        let deadline = clock::monotonic() + limits.deadline;
+    async fn run(&self) -> Result<(), FlightFailure> {
+        let deadline = clock::monotonic() + self.fills.deadline;
         if let Some(entry) = self.stored_meanwhile() {
             self.landing.land_on(entry, EntrySource::StoredMeanwhile);
             return Ok(());
         }
-        let response = timeout_at(
-            deadline.into(),
-            self.route.origin.fetch(self.conditional_request()),
-        )
-        .await
-        .map_err(|_| FlightFailure::Deadline)??;
-        if response.status == StatusCode::NOT_MODIFIED {
-            return self.renew(&response);
+        if self.extent == Extent::Header {
+            let response = timeout_at(deadline.into(), self.fetch(self.request.clone())).await;
+            let response = response.map_err(|_| FlightFailure::Deadline)??;
+            return self.take_header(response, deadline).await;
         }
-        let fate = self.fate(&response);
-        if fate.lies_in_response() {
-            if let Fate::Private(_) = fate {
-                self.pass_memory.remember(self.key.name(), clock::now());
+        let reply = timeout_at(deadline.into(), self.ask()).await;
+        match reply.map_err(|_| FlightFailure::Deadline)?? {
+            Reply::Confirmed(entry, source) => {
+                self.landing.land_on(entry, source);
+                Ok(())
             }
-            if !response.status.is_server_error() {
-                // What the origin has replaced must not come back, not even when it fails.
-                self.store.remove(&self.key);
+            Reply::Response(response) => self.take(*response, deadline).await,
+            Reply::Rest(incoming) => {
+                let fate = self.fate_of_rest(&incoming);
+                self.receive(*incoming, fate, deadline).await
             }
         }
-        if let Fate::Private(_) = fate {
-            self.landing.close_boarding();
-        }
-        self.receive(response, fate, deadline, limits).await
     }
 
     /// Between look-up and take-off another flight may have landed: asking again would double its request.
     fn stored_meanwhile(&self) -> Option<Arc<Entry>> {
-        let entry = self.store.entry(&self.key)?;
-        (entry.lifetime.freshness(clock::now()) == Freshness::Fresh && self.store.holds_body(&entry.body))
-            .then_some(entry)
+        let entry = self.fills.store.entry(&self.key).filter(|_| !self.must_ask)?;
+        self.serves(&entry).then_some(entry)
     }
 
-    fn conditional_request(&self) -> OriginRequest {
-        let mut request = self.request.clone();
-        if let Some(previous) = &self.previous {
-            let validators = StoredValidators::of(&Head::Stored(previous.clone()));
-            ask_if_changed(&mut request.headers, &validators.as_ref());
-        }
-        request
+    /// Whether an entry answers by itself, whole.
+    pub(super) fn serves(&self, entry: &Entry) -> bool {
+        entry.kind() == EntryKind::Whole
+            && entry.lifetime.is_fresh(clock::now())
+            && self.fills.store.holds_body(&entry.body)
     }
 
-    /// A 304: only the entry is written again.
-    fn renew(&self, response: &OriginResponse) -> Result<(), FlightFailure> {
-        let Some(previous) = &self.previous else {
-            return Err(OriginError::Malformed {
-                reason: "a 304 to an unconditional request".into(),
-            }
-            .into());
-        };
-        let stored = previous.headers.to_map();
-        if confirms(&Validators::of(&stored), &response.headers) == Confirms::No {
-            // It speaks of another version than ours: the next request asks for the whole.
-            self.store.remove(&self.key);
-            let reason = "a 304 for another version than the one it was asked about".into();
-            return Err(OriginError::Malformed { reason }.into());
-        }
-        let mut headers = updated_by_304(&stored, &response.headers);
-        date(&mut headers, response.exchange);
-        match self.judge(previous.status, &headers, response.exchange) {
-            Verdict::Store(lifetime) => {
-                let entry = previous.refreshed(HeaderBlock::pack(&headers), lifetime);
-                let entry = self.store.put_entry(&self.key, entry);
-                self.landing.land_on(entry, EntrySource::Confirmed);
-            }
-            // Of what was asked with credentials nothing follows for others.
-            Verdict::Refuse(Refusal::Authorization) => {
-                self.landing.land_on(previous.clone(), EntrySource::Confirmed);
-            }
-            // The origin now forbids what it once allowed: this answer is still confirmed, the next is not.
-            Verdict::Refuse(_) => {
-                self.store.remove(&self.key);
-                self.landing.land_on(previous.clone(), EntrySource::Confirmed);
-            }
-        }
-        Ok(())
+    /// A response that replaces what is stored.
+    async fn take(&self, response: OriginResponse, deadline: Instant) -> Result<(), FlightFailure> {
+        let fate = self.fate(&response);
+        self.forget_replaced(fate, response.status);
+        self.receive_response(response, fate, deadline).await
     }
 
-    fn judge(&self, status: StatusCode, headers: &HeaderMap, exchange: Exchange) -> Verdict {
-        let facts = Facts {
-            status,
-            headers,
-            request_headers: &self.request_headers,
-            exchange,
-            versioned: self.versioned,
-        };
-        judge(&facts, &self.route.lifetime)
-    }
-
-    fn fate(&self, response: &OriginResponse) -> Fate {
-        let lifetime = match self.judge(response.status, &response.headers, response.exchange) {
-            Verdict::Store(lifetime) => lifetime,
-            Verdict::Refuse(refusal @ (Refusal::Status | Refusal::NoFreshness)) => {
-                return Fate::Shared(refusal.name());
-            }
-            Verdict::Refuse(refusal) => return Fate::Private(refusal.name()),
-        };
-        if response.status.is_success() && !self.route.stores_type(response.headers.get(header::CONTENT_TYPE))
-        {
-            return Fate::Private("content-type");
-        }
-        if response
-            .length
-            .is_some_and(|length| length > self.route.object_bytes_max)
-        {
-            return Fate::Private("too-large");
-        }
-        if response.body.framing() == Framing::UntilClose {
-            // Its end can not be told from a connection that died.
-            return Fate::Shared("unframed");
-        }
-        if response.status.is_server_error() && self.previous_may_stand_in() {
-            return Fate::Shared("stale-if-error");
-        }
-        Fate::Stored(lifetime)
-    }
-
-    /// An error must not replace an image that may still be served in its place.
-    fn previous_may_stand_in(&self) -> bool {
-        let now = clock::now();
-        self.previous
-            .as_ref()
-            .is_some_and(|previous| now < previous.lifetime.error_until)
-    }
-
-    async fn receive(
+    pub(super) async fn receive_response(
         &self,
         response: OriginResponse,
         fate: Fate,
         deadline: Instant,
-        limits: &Limits,
     ) -> Result<(), FlightFailure> {
+        if let Fate::Private(_) = fate {
+            self.landing.close_boarding();
+        }
         let OriginResponse {
             status,
-            mut headers,
+            headers,
             length,
             body,
             exchange,
         } = response;
-        date(&mut headers, exchange);
-        // Both are said anew with every answer.
-        headers.remove(header::AGE);
-        headers.remove(header::CONTENT_LENGTH);
-        let length = if status == StatusCode::NO_CONTENT {
-            Some(0)
-        } else {
-            length
+        let incoming = Incoming {
+            status,
+            headers,
+            length: if status == StatusCode::NO_CONTENT {
+                Some(0)
+            } else {
+                length
+            },
+            exchange,
+            source: Source::of(body),
         };
-        let headers = HeaderBlock::pack(&headers);
-        let flight = &self.landing.flight;
+        self.receive(incoming, fate, deadline).await
+    }
+
+    /// What the origin has replaced must not come back, not even when it fails. A response that finds fault with the
+    /// request, or answers one client alone, replaces nothing that is still fresh.
+    fn forget_replaced(&self, fate: Fate, status: StatusCode) {
+        let replaces = match status.as_u16() {
+            404 | 410 | 451 => true,
+            code => code < 400 && !fate.is_for_one(),
+        };
+        let previous_serves = match &self.previous {
+            Previous::Entry(entry, _) => entry.lifetime.is_fresh(clock::now()),
+            Previous::Nothing | Previous::Alternates(_) | Previous::Part(_) => false,
+        };
+        if !fate.lies_in_response() || previous_serves && !replaces {
+            return;
+        }
+        if let Fate::Private(_) = fate {
+            self.fills.pass_memory.remember(self.key.name(), clock::now());
+        }
+        if !status.is_server_error() && self.extent == Extent::Whole {
+            self.fills.store.remove(&self.key);
+        }
+    }
+
+    async fn receive(
+        &self,
+        mut incoming: Incoming,
+        fate: Fate,
+        deadline: Instant,
+    ) -> Result<(), FlightFailure> {
         let retention = match fate {
-            Fate::Private(_) => Retention::Window(limits.pass_window),
+            Fate::Private(_) => Retention::Window(self.fills.pass_window),
             Fate::Stored(_) | Fate::Shared(_) => Retention::Whole,
         };
-        let head = FlightHead {
-            status,
-            headers: headers.clone(),
-            length,
-            fate,
-        };
+        let flight = &self.landing.flight;
+        let head = self.head(&mut incoming, fate);
         // A reader of an empty body is done with its header: what comes before the end comes before that.
-        let head = if length == Some(0) {
+        let head = if incoming.length == Some(0) {
             Some(head)
         } else {
             flight.open(head, retention);
             None
         };
-        let whole = self
-            .receive_body(body, length, retention, deadline, limits)
-            .await?;
-        if let (Fate::Stored(lifetime), Some(body)) = (fate, whole) {
-            self.commit(status, headers, lifetime, body);
+        let received = self.receive_body(&mut incoming, retention, deadline).await?;
+        if let (Fate::Stored(lifetime), Some(received)) = (fate, received) {
+            self.commit(&incoming, lifetime, received).await;
         }
         self.landing.close_boarding();
         if let Some(head) = head {
@@ -278,48 +275,120 @@ impl Fill {
         Ok(())
     }
 
+    /// Takes from the headers what is not stored with them, and tells the readers.
+    fn head(&self, incoming: &mut Incoming, fate: Fate) -> FlightHead {
+        let policy = &self.route.policy;
+        let headers = &mut incoming.headers;
+        date(headers, incoming.exchange);
+        // Both are said anew with every answer from the store; what is not stored keeps its age.
+        headers.remove(header::CONTENT_LENGTH);
+        if let Fate::Stored(_) = fate {
+            headers.remove(header::AGE);
+        }
+        let mut unshared_headers = HeaderMap::new();
+        if !matches!(fate, Fate::Private(_)) {
+            for name in unshared(headers, policy) {
+                let lines: Vec<_> = headers.get_all(&name).iter().cloned().collect();
+                lines.into_iter().for_each(|line| {
+                    unshared_headers.append(&name, line);
+                });
+                headers.remove(&name);
+            }
+            strip_cookies(headers, policy);
+        }
+        let alternate = self.alternate(headers);
+        if let (Fate::Stored(lifetime), Some(alternate)) = (fate, &alternate) {
+            // Who waits for another alternate finds by it where to wait instead.
+            self.note(alternate, lifetime, None);
+        }
+        FlightHead {
+            status: incoming.status,
+            headers: HeaderBlock::pack(headers),
+            unshared: HeaderBlock::pack(&unshared_headers),
+            length: incoming.length,
+            fate,
+            alternate,
+        }
+    }
+
+    /// Whether a stored response may stay under new headers, and until when; takes from the headers what is not stored
+    /// with them.
+    pub(super) fn judged(&self, headers: &mut HeaderMap, status: StatusCode, exchange: Exchange) -> Verdict {
+        date(headers, exchange);
+        let verdict = self.judge(status, headers, exchange);
+        let policy = &self.route.policy;
+        for name in unshared(headers, policy) {
+            headers.remove(name);
+        }
+        strip_cookies(headers, policy);
+        verdict
+    }
+
+    /// What the request selects, where a response with these headers varies.
+    pub(super) fn alternate(&self, headers: &HeaderMap) -> Option<Alternate> {
+        let policy = &self.route.policy.vary;
+        match Vary::of(headers, policy) {
+            Vary::By(fields) => Some(Alternate {
+                selection: fields.select(&self.request_headers, policy),
+                fields,
+            }),
+            Vary::Nothing | Vary::Everything => None,
+        }
+    }
+
+    /// Writes the URL's index, with an alternate that has been stored or without.
+    pub(super) fn note(&self, alternate: &Alternate, lifetime: Lifetime, known: Option<Known>) -> Alternates {
+        let Fills { indexes, store, .. } = &*self.fills;
+        indexes.note(store, &self.url, &alternate.fields, lifetime, known, |index| {
+            self.fills.store_in(self.era, &self.url, &self.url, |store| {
+                store.put_entry(&self.url, index);
+            });
+        })
+    }
+
     /// Pushes the body to its readers, all but the chunk that makes it whole; `None` when it was not kept whole.
     async fn receive_body(
         &self,
-        mut body: OriginBody,
-        declared: Option<u64>,
+        incoming: &mut Incoming,
         mut retention: Retention,
         deadline: Instant,
-        limits: &Limits,
-    ) -> Result<Option<StoredBody>, FlightFailure> {
+    ) -> Result<Option<Received>, FlightFailure> {
         let flight = &self.landing.flight;
         let mut hasher = Hasher::default();
         let mut length: u64 = 0;
-        while let Some(chunk) = next_chunk(&mut body, retention, deadline).await? {
+        while let Some(chunk) = next_chunk(&mut incoming.source, retention, deadline).await? {
             length += chunk.len() as u64;
             hasher.update(&chunk);
-            if retention == Retention::Whole && !self.keeps(length, limits) {
-                retention = Retention::Window(limits.pass_window);
+            if retention == Retention::Whole && !self.keeps(length) {
+                retention = Retention::Window(self.fills.pass_window);
                 self.landing.close_boarding();
-                flight.keep_window(limits.pass_window);
+                flight.keep_window(self.fills.pass_window);
             }
-            match declared {
+            match incoming.length {
                 Some(whole) if length >= whole => flight.withhold(chunk),
                 _ => flight.push(chunk),
             }
-            if flight.room(limits.pass_patience).await == Audience::Gone {
+            if flight.room(self.fills.pass_patience).await == Audience::Gone {
                 return Err(FlightFailure::Abandoned);
             }
         }
         let digest = hasher.finish();
-        Ok((retention == Retention::Whole).then_some(StoredBody { digest, length }))
+        Ok((retention == Retention::Whole).then(|| Received {
+            body: StoredBody { digest, length },
+            chunks: flight.chunks(),
+        }))
     }
 
     /// Whether a body that has grown to `length` is still kept whole: within the route's limit and the memory
     /// all fills share.
-    fn keeps(&self, length: u64, limits: &Limits) -> bool {
+    fn keeps(&self, length: u64) -> bool {
         if length > self.route.object_bytes_max {
-            self.pass_memory.remember(self.key.name(), clock::now());
+            self.fills.pass_memory.remember(self.key.name(), clock::now());
             return false;
         }
         let flight = &self.landing.flight;
         let units = length.div_ceil(BUDGET_UNIT) - flight.reserved();
-        match limits.budget.clone().try_acquire_many_owned(units as u32) {
+        match self.fills.budget.clone().try_acquire_many_owned(units as u32) {
             Ok(permit) => {
                 flight.reserve(permit);
                 true
@@ -327,16 +396,11 @@ impl Fill {
             Err(_) => false,
         }
     }
+}
 
-    fn commit(&self, status: StatusCode, headers: HeaderBlock, lifetime: Lifetime, body: StoredBody) {
-        let entry = Entry::new(&self.key, status, headers, lifetime, body);
-        let put = || self.store.put(&self.key, entry, &self.landing.flight.chunks());
-        if body.length > PART_BYTES as u64 {
-            // Copies the whole body: its connections must not wait for that.
-            tokio::task::block_in_place(put);
-        } else {
-            put();
-        }
+fn strip_cookies(headers: &mut HeaderMap, policy: &CachePolicy) {
+    if policy.set_cookie == SetCookie::Strip {
+        headers.remove(header::SET_COOKIE);
     }
 }
 
@@ -353,16 +417,15 @@ fn date(headers: &mut HeaderMap, exchange: Exchange) {
 
 /// A body that is kept whole has to arrive in time; one that is passed through goes at its reader's pace.
 async fn next_chunk(
-    body: &mut OriginBody,
+    source: &mut Source,
     retention: Retention,
     deadline: Instant,
 ) -> Result<Option<Bytes>, FlightFailure> {
-    let next = body.next();
+    let next = source.next();
     match retention {
         Retention::Whole => timeout_at(deadline.into(), next)
             .await
             .map_err(|_| FlightFailure::Deadline)?,
         Retention::Window(_) => next.await,
     }
-    .map_err(FlightFailure::from)
 }

@@ -7,13 +7,13 @@
 //! for as long as that one moves.
 //! Knows nothing of origins, freshness or HTTP.
 
+use super::Hints;
+use super::failure::FlightFailure;
+use super::head::FlightHead;
 use crate::base::metrics::Metrics;
-use crate::http::freshness::{Lifetime, Refusal};
-use crate::http::header_block::HeaderBlock;
 use crate::store::Entry;
-use crate::upstream::OriginError;
+use crate::upstream::Interim;
 use bytes::Bytes;
-use http::StatusCode;
 use parking_lot::Mutex;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -24,56 +24,6 @@ use tokio::time::timeout;
 
 /// Granularity of the memory budget: a semaphore counts in 32 bits.
 pub(crate) const BUDGET_UNIT: u64 = 1024;
-
-/// Why a flight ended without its whole body.
-#[derive(Clone, Debug, thiserror::Error)]
-pub(crate) enum FlightFailure {
-    #[error("the origin gave no complete response; nothing was stored: {0}")]
-    Origin(Arc<OriginError>),
-    #[error("the fill took longer than its deadline; nothing was stored")]
-    Deadline,
-    #[error("the fill was abandoned; nothing was stored")]
-    Abandoned,
-    #[error("this reader fell behind the window of a body that is not stored")]
-    Overtaken,
-}
-
-impl From<OriginError> for FlightFailure {
-    fn from(error: OriginError) -> Self {
-        FlightFailure::Origin(Arc::new(error))
-    }
-}
-
-/// A response's header, as all readers of a flight see it.
-pub(crate) struct FlightHead {
-    pub(crate) status: StatusCode,
-    pub(crate) headers: HeaderBlock,
-    /// Of the body, where the origin said.
-    pub(crate) length: Option<u64>,
-    pub(crate) fate: Fate,
-}
-
-/// What becomes of a response.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Fate {
-    /// Stored once it is complete.
-    Stored(Lifetime),
-    /// Not stored, but nothing in it is private to who asked: those who waited may have it too.
-    Shared(&'static str),
-    /// Only for the one who asked.
-    Private(&'static str),
-}
-
-impl Fate {
-    /// Whether another request for the same URL would meet it too; credentials are one client's.
-    pub(crate) fn lies_in_response(self) -> bool {
-        match self {
-            Fate::Stored(_) => false,
-            Fate::Shared(_) => true,
-            Fate::Private(reason) => reason != Refusal::Authorization.name(),
-        }
-    }
-}
 
 /// What a reader finds when the flight's header is there.
 pub(crate) enum Landed {
@@ -86,8 +36,10 @@ pub(crate) enum Landed {
 /// Where the entry of a landed flight comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum EntrySource {
-    /// A 304.
+    /// A 304, which renewed it.
     Confirmed,
+    /// A 304 for the one who asked: the entry is as it was, and may be shared no more.
+    ConfirmedForOne,
     /// Another flight stored it between look-up and take-off.
     StoredMeanwhile,
 }
@@ -103,6 +55,8 @@ pub(crate) struct Flight {
 
 struct State {
     stage: Stage,
+    /// Interim responses, for who waits for the header.
+    hints: Vec<Arc<Interim>>,
     /// Chunks still held, each with the offset of its first byte.
     chunks: VecDeque<(u64, Bytes)>,
     /// Offset after the last chunk that arrived.
@@ -112,6 +66,8 @@ struct State {
     retention: Retention,
     /// Where each reader is, by its number; `None` once it has left or fallen behind.
     readers: Vec<Option<u64>>,
+    /// Places of readers that have left.
+    vacant: Vec<usize>,
     /// Memory reserved for the chunks; returned when the last holder of the flight is gone.
     reserved: Option<OwnedSemaphorePermit>,
 }
@@ -145,17 +101,24 @@ impl Flight {
         Flight {
             state: Mutex::new(State {
                 stage: Stage::Waiting,
+                hints: Vec::new(),
                 chunks: VecDeque::new(),
                 end: 0,
                 visible: 0,
                 retention: Retention::Whole,
                 readers: Vec::new(),
+                vacant: Vec::new(),
                 reserved: None,
             }),
             arrived: Notify::new(),
             consumed: Notify::new(),
             metrics,
         }
+    }
+
+    /// An interim response has come.
+    pub(crate) fn hint(&self, interim: Interim) {
+        self.change(|state| state.hints.push(Arc::new(interim)));
     }
 
     /// The header is there; the body follows.
@@ -306,6 +269,10 @@ impl Flight {
         state.shrink_reservation();
     }
 
+    fn hints_from(&self, first: usize) -> Vec<Arc<Interim>> {
+        self.state.lock().hints[first..].to_vec()
+    }
+
     fn landed_now(&self) -> Poll<Landed> {
         Poll::Ready(match &self.state.lock().stage {
             Stage::Waiting => return Poll::Pending,
@@ -392,18 +359,30 @@ pub(crate) struct Ticket {
 impl Ticket {
     pub(super) fn board(flight: Arc<Flight>) -> Self {
         let mut state = flight.state.lock();
-        state.readers.push(Some(0));
-        let reader = state.readers.len() - 1;
+        let reader = state.vacant.pop().unwrap_or_else(|| {
+            state.readers.push(None);
+            state.readers.len() - 1
+        });
+        state.readers[reader] = Some(0);
         drop(state);
         Ticket { flight, reader }
     }
 
-    /// Waits for the header.
-    pub(crate) async fn landed(&self) -> Landed {
+    /// Waits for the header. Who asked first hears the interim responses that precede it: whether the answer is for the
+    /// others too is not known before.
+    pub(crate) async fn landed(&self, hints: Option<&Hints>) -> Landed {
+        let mut heard = 0;
         loop {
             let arrived = self.flight.arrived.notified();
             tokio::pin!(arrived);
             arrived.as_mut().enable();
+            if let Some(hints) = hints {
+                for hint in self.flight.hints_from(heard) {
+                    heard += 1;
+                    // A client that is gone hears none.
+                    drop(hints.send(hint));
+                }
+            }
             match self.flight.landed_now() {
                 Poll::Ready(landed) => return landed,
                 Poll::Pending => arrived.await,
@@ -430,7 +409,10 @@ impl Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        self.flight.state.lock().readers[self.reader] = None;
+        let mut state = self.flight.state.lock();
+        state.readers[self.reader] = None;
+        state.vacant.push(self.reader);
+        drop(state);
         self.flight.consumed.notify_waiters();
     }
 }
@@ -438,9 +420,13 @@ impl Drop for Ticket {
 #[cfg(test)]
 mod tests {
     use super::super::board::{Flights, Joined, Landing};
+    use super::super::head::Fate;
+    use super::super::invalidations::{Era, Invalidations};
     use super::*;
+    use crate::http::header_block::HeaderBlock;
     use crate::key::KeyName;
     use futures::FutureExt;
+    use http::StatusCode;
 
     fn flights() -> Arc<Flights> {
         Arc::new(Flights::new(Arc::new(Metrics::new())))
@@ -450,17 +436,23 @@ mod tests {
         KeyName::from_bytes([byte; 16])
     }
 
+    fn era() -> Era {
+        Invalidations::new().era(&name(1))
+    }
+
     fn head() -> FlightHead {
         FlightHead {
             status: StatusCode::OK,
-            headers: HeaderBlock::pack(&http::HeaderMap::new()),
+            headers: HeaderBlock::default(),
+            unshared: HeaderBlock::default(),
             length: None,
             fate: Fate::Shared("test"),
+            alternate: None,
         }
     }
 
     fn lead(flights: &Arc<Flights>) -> (Ticket, Landing) {
-        match flights.join(name(1)) {
+        match flights.join(name(1), era()) {
             Joined::Leader(ticket, landing) => (ticket, landing),
             Joined::Follower(_) => panic!("the first to join leads"),
         }
@@ -470,13 +462,13 @@ mod tests {
     fn the_second_to_join_follows_and_a_landed_flight_is_left() {
         let flights = flights();
         let (_ticket, landing) = lead(&flights);
-        assert!(matches!(flights.join(name(1)), Joined::Follower(_)));
-        assert!(matches!(flights.join(name(2)), Joined::Leader(..)));
+        assert!(matches!(flights.join(name(1), era()), Joined::Follower(_)));
+        assert!(matches!(flights.join(name(2), era()), Joined::Leader(..)));
         landing.close_boarding();
         let (_other_ticket, other) = lead(&flights);
         drop(landing);
         assert!(
-            matches!(flights.join(name(1)), Joined::Follower(_)),
+            matches!(flights.join(name(1), era()), Joined::Follower(_)),
             "the old flight's end closes the new one"
         );
         drop(other);
@@ -488,7 +480,7 @@ mod tests {
         let (ticket, landing) = lead(&flights);
         drop(landing);
         assert!(matches!(
-            ticket.landed().await,
+            ticket.landed(None).await,
             Landed::Failed(FlightFailure::Abandoned)
         ));
     }
@@ -506,7 +498,7 @@ mod tests {
         );
         landing.flight.push(Bytes::from_static(b"def"));
         landing.flight.complete();
-        let late = match flights.join(name(1)) {
+        let late = match flights.join(name(1), era()) {
             Joined::Follower(ticket) => ticket,
             Joined::Leader(..) => panic!("the flight has not landed"),
         };
@@ -542,7 +534,7 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(5);
 
     fn follow(flights: &Arc<Flights>) -> Ticket {
-        match flights.join(name(1)) {
+        match flights.join(name(1), era()) {
             Joined::Follower(ticket) => ticket,
             Joined::Leader(..) => panic!("the flight has not landed"),
         }

@@ -1,70 +1,73 @@
 //! The request path: from a request's facts to a `Served` answer.
 //!
 //! 1. find the route, derive the key;
-//! 2. look the entry up, memory first, then SSD;
-//! 3. fresh: answer. Stale within its window: answer, refresh once behind;
+//! 2. look the entry up, memory first, then SSD; where the URL's responses vary, by what the request selects;
+//! 3. fresh enough for this request: answer. Stale within its window: answer, refresh once behind;
 //! 4. otherwise one flight for each key asks the origin, and everybody who waits reads from it while it
 //!    arrives;
-//! 5. the complete body is stored. What may not be shared goes straight through.
+//! 5. the complete body is stored. What may not be shared goes straight through;
+//! 6. what a passed request changes at the origin makes what is stored invalid.
 //!
-//! Invariant: every branch of that path is in `Engine::serve` and the functions it calls here; the other
-//! files are its leaves. Knows nothing of connections, and of HTTP only what `http/` decides.
+//! Invariant: every branch of that path is in `Engine` here; the other files are its leaves. Knows nothing of
+//! connections, and of HTTP only what `http/` decides.
 
+mod ask;
 mod board;
 pub(crate) mod body;
+mod commit;
 pub mod config;
+mod failure;
+mod fate;
 mod fill;
 mod flight;
+mod head;
+mod indexes;
+mod invalidations;
+mod look_up;
+mod pass;
 mod pass_memory;
+mod refresh_by_head;
+mod request;
 pub mod route;
 pub(crate) mod served;
+mod source;
 mod trip;
 
-use crate::base::clock::Timestamp;
 use crate::base::metrics::{Metrics, Outcome};
 use crate::http::cache_status::{CacheStatus, Collapsed, Stored, Why};
-use crate::http::freshness::Freshness;
-use crate::key::{self, CacheKey, RequestUrl, Scheme, target};
-use crate::store::{Entry, Store};
-use crate::upstream::RequestBody;
+use crate::http::reuse::{Failure, Reuse};
+use crate::key::CacheKey;
+use crate::store::{Entry, EntryKind, Store};
+use crate::upstream::Interim;
 use board::{Flights, Joined};
 use body::Body;
-use fill::{Fill, Fills};
-pub(crate) use flight::FlightFailure;
-use flight::{EntrySource, Fate, FlightHead, Landed, Ticket};
-use http::{HeaderMap, Method, StatusCode, Version};
-use pass_memory::PassMemory;
-use route::{Caching, Routes, Versioning};
-use served::PassedHead;
+pub(crate) use failure::FlightFailure;
+use fill::{Fill, Fills, Previous};
+use flight::{EntrySource, Landed, Ticket};
+use head::{Fate, FlightHead};
+use http::{Method, StatusCode};
+use indexes::selected_key;
+use look_up::{Found, Held, look_up};
+pub(crate) use request::Request;
+use route::{Caching, Routes};
+use served::Role;
 pub(crate) use served::{Answer, Head, Pass, ServeError, Served};
-use std::net::IpAddr;
 use std::sync::Arc;
-use trip::Trip;
+use trip::{AskedOrigin, Extent, Trip};
 
-/// Below this path the edge speaks for itself.
-const RESERVED: &str = "/.aquatint/";
+/// A look-up may have to be done again, because what it led to turned out to be for other requests; after so many, the
+/// request goes through by itself.
+const LOOKS_MAX: usize = 3;
 
-/// The facts of a request that its answer may depend on.
-pub(crate) struct Request<'a> {
-    pub(crate) method: &'a Method,
-    pub(crate) version: Version,
-    pub(crate) scheme: Scheme,
-    /// With its port, as the client sent it.
-    pub(crate) host: &'a str,
-    pub(crate) path: &'a str,
-    pub(crate) query: Option<&'a str>,
-    pub(crate) headers: &'a HeaderMap,
-    pub(crate) client: IpAddr,
-    pub(crate) received_at: Timestamp,
-}
+/// Interim responses on their way to one client.
+pub(crate) type Hints = tokio::sync::mpsc::UnboundedSender<Arc<Interim>>;
 
 /// The request path of one edge.
 pub(crate) struct Engine {
     routes: Routes,
     store: Store,
     flights: Arc<Flights>,
-    pass_memory: Arc<PassMemory>,
-    fills: Fills,
+    fills: Arc<Fills>,
     metrics: Arc<Metrics>,
     read_ahead: usize,
     /// The name this edge carries in `Via`.
@@ -77,11 +80,30 @@ struct Boarded {
     ticket: Ticket,
 }
 
-/// Whether a request started its flight.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Role {
-    Leader,
-    Follower,
+/// What a request wants of the origin.
+struct Wanted {
+    why: Why,
+    /// Under which the answer is to be stored, as far as is known.
+    key: CacheKey,
+    previous: Previous,
+    extent: Extent,
+}
+
+/// How far a request has come.
+enum Step {
+    Answered(Box<Answer>),
+    /// What was found was for others.
+    LookAgain,
+}
+
+impl Step {
+    fn served(served: Served) -> Self {
+        Step::answered(Answer::Served(served))
+    }
+
+    fn answered(answer: Answer) -> Self {
+        Step::Answered(Box::new(answer))
+    }
 }
 
 impl Engine {
@@ -95,8 +117,7 @@ impl Engine {
         Engine {
             routes,
             flights: Arc::new(Flights::new(metrics.clone())),
-            pass_memory: Arc::new(PassMemory::new(config.pass_memory.get())),
-            fills: Fills::new(config),
+            fills: Arc::new(Fills::new(config, store.clone())),
             read_ahead: config.read_ahead,
             name: name.to_owned(),
             store,
@@ -104,183 +125,205 @@ impl Engine {
         }
     }
 
-    /// Answers a request from the cache or, through one shared flight, from its origin.
+    /// The way of most requests: a fresh answer from memory, or `None`.
+    ///
+    /// # Errors
+    /// When no route covers the request, or its URL is malformed.
+    pub(crate) fn serve_at_once(&self, request: &Request<'_>) -> Result<Option<Served>, ServeError> {
+        let trip = Trip::set_out(&self.routes, request)?;
+        if !reads(request.method) || trip.route.caching == Caching::Off {
+            return Ok(None);
+        }
+        Ok(self.serve_from_memory(&trip))
+    }
+
+    /// Answers a request from the cache or, through one shared flight, from its origin. Interim responses go to
+    /// `hints` meanwhile.
     ///
     /// # Errors
     /// When no route covers the request, its URL is malformed, or the origin fails and nothing stored may
     /// stand in.
-    pub(crate) async fn serve(&self, request: &Request<'_>) -> Result<Answer, ServeError> {
-        let trip = self.set_out(request)?;
-        if !matches!(*request.method, Method::GET | Method::HEAD) {
+    pub(crate) async fn serve(&self, request: &Request<'_>, hints: &Hints) -> Result<Answer, ServeError> {
+        let trip = Trip::set_out(&self.routes, request)?;
+        if !reads(request.method) {
             return Ok(Answer::Pass(trip.pass_order(&self.name, Why::Method)));
         }
         if trip.route.caching == Caching::Off {
-            return Ok(Answer::Pass(trip.pass_order(&self.name, Why::Bypass)));
+            return Ok(self.pass_order(&trip, Why::Bypass));
         }
-        match self.serve_from_memory(&trip) {
-            Some(answer) => Ok(answer),
-            // Boxed, so that a hit does not carry the size of everything else.
-            None => Box::pin(self.serve_otherwise(&trip)).await,
+        for _ in 0..LOOKS_MAX {
+            if let Step::Answered(answer) = self.serve_found(&trip, hints).await? {
+                return Ok(*answer);
+            }
         }
+        Ok(self.pass_order(&trip, Why::UriMiss))
     }
 
-    /// Route and key are found by one and the same path: no spelling chooses another route's policy.
-    fn set_out<'a>(&'a self, request: &'a Request<'a>) -> Result<Trip<'a>, ServeError> {
-        let path = key::normalise_path(request.path)?;
-        if path.starts_with(RESERVED) {
-            return Err(ServeError::Reserved);
+    /// Fresh, and small enough to be one piece, in memory.
+    fn serve_from_memory(&self, trip: &Trip<'_>) -> Option<Served> {
+        let url = &trip.target.key;
+        let mut entry = self.store.entry(url)?;
+        if entry.kind() == EntryKind::Index {
+            let key = selected_key(url, &entry, &trip.headers, &trip.route.policy.vary)?;
+            entry = self.store.entry(&key)?;
         }
-        let route = self.routes.find(request.host, &path).ok_or(ServeError::NoRoute)?;
-        let Request {
-            scheme, host, query, ..
-        } = *request;
-        let target = target(
-            &RequestUrl {
-                scheme,
-                host,
-                path: &path,
-                query,
-            },
-            &route.query,
-        )?;
-        Ok(Trip {
-            request,
-            route,
-            path,
-            target,
-            now: request.received_at,
-        })
-    }
-
-    /// The way of most requests: fresh, and small enough to be one piece, in memory.
-    fn serve_from_memory(&self, trip: &Trip<'_>) -> Option<Answer> {
-        let entry = self.store.entry(&trip.target.key)?;
-        if entry.lifetime.freshness(trip.now) != Freshness::Fresh {
+        if entry.kind() != EntryKind::Whole || entry.lifetime.reuse(trip.now, &trip.control) != Reuse::Serve {
             return None;
         }
         let body = Body::in_memory(&self.store, &entry.body)?;
-        Some(trip.stored(Outcome::Hit, entry, body))
+        Some(trip.stored(entry, body))
     }
 
-    async fn serve_otherwise(&self, trip: &Trip<'_>) -> Result<Answer, ServeError> {
-        let Some((entry, body)) = self.look_up(&trip.target.key).await else {
-            return self.serve_miss(trip).await;
+    async fn serve_found(&self, trip: &Trip<'_>, hints: &Hints) -> Result<Step, ServeError> {
+        let found = look_up(&self.store, trip, self.read_ahead).await;
+        let missing = found.why_missing();
+        let Found { key, index, held } = found;
+        let wanted = |key, why, previous| Wanted {
+            why,
+            key,
+            previous,
+            extent: trip.missing_extent(),
         };
-        match entry.lifetime.freshness(trip.now) {
-            Freshness::Fresh => Ok(trip.stored(Outcome::Hit, entry, body)),
-            Freshness::StaleWhileRevalidate => {
-                self.refresh_behind(trip, &entry);
-                Ok(trip.stored(Outcome::Stale, entry, body))
+        match held {
+            Held::Whole(entry, body) => {
+                let previous = Previous::Entry(entry.clone(), index);
+                self.serve_whole(trip, key, previous, entry, body, hints).await
             }
-            Freshness::StaleIfError | Freshness::Expired => self.serve_stale(trip, entry, body).await,
+            Held::Part(part, body) if trip.is_answered_by(&part) => Ok(Step::served(trip.part(part, body))),
+            Held::Part(part, _) => {
+                let wanted = wanted(key, Why::Partial, Previous::Part(part));
+                self.serve_missing(trip, wanted, hints).await
+            }
+            Held::Nothing => {
+                let previous = index.map_or(Previous::Nothing, Previous::Alternates);
+                self.serve_missing(trip, wanted(key, missing, previous), hints)
+                    .await
+            }
         }
     }
 
-    /// Sends a passed request, with its body where it has one, and answers with the origin's response.
-    pub(crate) async fn pass(
+    async fn serve_whole(
         &self,
-        pass: Pass,
-        body: Option<impl RequestBody>,
-    ) -> Result<Served, ServeError> {
-        let response = match body {
-            Some(body) => pass.route.origin.exchange(pass.request, body).await?,
-            None => pass.route.origin.fetch(pass.request).await?,
+        trip: &Trip<'_>,
+        key: CacheKey,
+        previous: Previous,
+        entry: Arc<Entry>,
+        body: Body,
+        hints: &Hints,
+    ) -> Result<Step, ServeError> {
+        let wanted = |why, extent| Wanted {
+            why,
+            key,
+            previous,
+            extent,
         };
-        Ok(Served {
-            outcome: Outcome::Pass,
-            cache_status: forwarded(pass.why, Some(response.status)),
-            age: None,
-            head: Head::Passed(PassedHead {
-                status: response.status,
-                headers: response.headers,
-                length: response.length,
-            }),
-            body: Body::Origin(response.body),
-            route: pass.route,
-            versioning: Versioning::Plain,
-        })
-    }
-
-    /// Waits until no fill is under way.
-    pub(crate) async fn drain(&self) {
-        self.fills.drain().await;
-    }
-
-    /// The entry and its body; an entry without its body is none.
-    async fn look_up(&self, key: &CacheKey) -> Option<(Arc<Entry>, Body)> {
-        let entry = match self.store.entry(key) {
-            Some(entry) => entry,
-            None => self.store.load_entry(key).await?,
-        };
-        let body = Body::stored(&self.store, key, &entry.body, self.read_ahead).await?;
-        Some((entry, body))
-    }
-
-    async fn serve_miss(&self, trip: &Trip<'_>) -> Result<Answer, ServeError> {
-        if self.pass_memory.holds(&trip.target.key.name(), trip.now) {
-            return Ok(Answer::Pass(trip.pass_order(&self.name, Why::UriMiss)));
+        match entry.lifetime.reuse(trip.now, &trip.control) {
+            Reuse::Serve => Ok(Step::served(trip.stored(entry, body))),
+            Reuse::ServeAndRefresh => {
+                self.refresh_behind(trip, &wanted(Why::Stale, Extent::Whole));
+                Ok(Step::served(trip.stored(entry, body)))
+            }
+            Reuse::Stale => {
+                let wanted = wanted(Why::Stale, trip.stale_extent());
+                self.serve_stale(trip, wanted, entry, body, hints).await
+            }
+            Reuse::Unwanted => {
+                let wanted = wanted(Why::Request, trip.stale_extent());
+                self.serve_stale(trip, wanted, entry, body, hints).await
+            }
         }
-        let boarded = self.fly(trip, None);
-        match self.landed(&boarded).await {
-            Landed::Head(head) => self.serve_flight(trip, Why::UriMiss, head, boarded),
-            Landed::Entry(entry, _) => self.serve_landed_entry(trip, Outcome::Hit, entry).await,
+    }
+
+    /// Nothing that is stored answers.
+    async fn serve_missing(
+        &self,
+        trip: &Trip<'_>,
+        wanted: Wanted,
+        hints: &Hints,
+    ) -> Result<Step, ServeError> {
+        if let Some(answer) = self.refuse_to_fly(trip, &wanted)? {
+            return Ok(Step::answered(answer));
+        }
+        let boarded = self.fly(trip, &wanted);
+        match self.landed(&boarded, hints).await {
+            Landed::Head(head) => Ok(self.serve_flight(trip, wanted.why, head, boarded)),
+            Landed::Entry(entry, source) => {
+                self.serve_landed(trip, &wanted, boarded.role, entry, source)
+                    .await
+            }
             Landed::Failed(failure) => Err(failure.into()),
         }
     }
 
-    /// The stored entry is past its freshness: the origin decides, and if it fails, the entry's window for
-    /// errors does.
+    /// The stored entry may not answer by itself: the origin decides, and if it fails, the entry's windows do.
     async fn serve_stale(
         &self,
         trip: &Trip<'_>,
+        wanted: Wanted,
         entry: Arc<Entry>,
         body: Body,
-    ) -> Result<Answer, ServeError> {
-        if self.pass_memory.holds(&trip.target.key.name(), trip.now) {
-            return Ok(Answer::Pass(trip.pass_order(&self.name, Why::Stale)));
+        hints: &Hints,
+    ) -> Result<Step, ServeError> {
+        if let Some(answer) = self.refuse_to_fly(trip, &wanted)? {
+            return Ok(Step::answered(answer));
         }
-        let boarded = self.fly(trip, Some(&entry));
-        let usable = entry.lifetime.freshness(trip.now) == Freshness::StaleIfError;
-        match self.landed(&boarded).await {
-            // Others may have replaced the body since it was looked up here.
-            Landed::Entry(confirmed, EntrySource::Confirmed) if confirmed.body == entry.body => {
-                Ok(trip.stored(Outcome::Revalidated, confirmed, body))
+        let stands_in = |failure| entry.lifetime.stands_in(trip.now, failure);
+        let boarded = self.fly(trip, &wanted);
+        match self.landed(&boarded, hints).await {
+            Landed::Entry(renewed, source) => {
+                self.serve_landed(trip, &wanted, boarded.role, renewed, source)
+                    .await
             }
-            Landed::Entry(entry, EntrySource::Confirmed) => {
-                self.serve_landed_entry(trip, Outcome::Revalidated, entry).await
+            Landed::Head(head) if failed_at_origin(head.status) && stands_in(Failure::Error) => Ok(
+                Step::served(trip.stand_in(wanted.why, Some(head.status), entry, body)),
+            ),
+            Landed::Failed(failure) if stands_in(failure.kind()) => {
+                Ok(Step::served(trip.stand_in(wanted.why, None, entry, body)))
             }
-            Landed::Entry(entry, EntrySource::StoredMeanwhile) => {
-                self.serve_landed_entry(trip, Outcome::Hit, entry).await
-            }
-            Landed::Head(head) if usable && failed_at_origin(head.status) => {
-                Ok(trip.stored(Outcome::Stale, entry, body))
-            }
-            Landed::Failed(_) if usable => Ok(trip.stored(Outcome::Stale, entry, body)),
-            Landed::Head(head) => self.serve_flight(trip, Why::Stale, head, boarded),
+            Landed::Head(head) => Ok(self.serve_flight(trip, wanted.why, head, boarded)),
             Landed::Failed(failure) => Err(failure.into()),
         }
     }
 
-    async fn landed(&self, boarded: &Boarded) -> Landed {
-        if boarded.role == Role::Follower {
-            self.metrics.coalesced_requests.inc();
+    /// Without waiting for it, and without a word of a request that must leave no trace.
+    fn refresh_behind(&self, trip: &Trip<'_>, wanted: &Wanted) {
+        if !trip.control.no_store {
+            drop(self.fly(trip, wanted));
         }
-        boarded.ticket.landed().await
+    }
+
+    /// What a request may not share, or may not cause, needs no flight.
+    fn refuse_to_fly(&self, trip: &Trip<'_>, wanted: &Wanted) -> Result<Option<Answer>, ServeError> {
+        if trip.control.only_if_cached {
+            return Err(ServeError::OnlyIfCached);
+        }
+        let is_private = self.fills.pass_memory.holds(&wanted.key.name(), trip.now);
+        if is_private || trip.control.no_store {
+            return Ok(Some(self.pass_order(trip, wanted.why)));
+        }
+        Ok(None)
+    }
+
+    async fn landed(&self, boarded: &Boarded, hints: &Hints) -> Landed {
+        match boarded.role {
+            Role::Leader => boarded.ticket.landed(Some(hints)).await,
+            Role::Follower => {
+                self.metrics.coalesced_requests.inc();
+                boarded.ticket.landed(None).await
+            }
+        }
     }
 
     /// Answers from a flight whose header is there.
-    fn serve_flight(
-        &self,
-        trip: &Trip<'_>,
-        why: Why,
-        head: Arc<FlightHead>,
-        boarded: Boarded,
-    ) -> Result<Answer, ServeError> {
+    fn serve_flight(&self, trip: &Trip<'_>, why: Why, head: Arc<FlightHead>, boarded: Boarded) -> Step {
+        if !head.answers(&trip.headers, &trip.route.policy.vary) {
+            return Step::LookAgain;
+        }
         let (outcome, collapsed) = match (boarded.role, head.fate) {
-            (Role::Follower, Fate::Private(_)) => return Ok(Answer::Pass(trip.pass_order(&self.name, why))),
+            (Role::Follower, Fate::Private(_)) => return Step::answered(self.pass_order(trip, why)),
             // It would be read from its start to reach the range.
-            (Role::Leader, Fate::Private(_)) if trip.asks_for_range() => {
-                return Ok(Answer::Pass(trip.pass_order(&self.name, why)));
+            (Role::Leader, Fate::Private(_)) if trip.asks_for_range() && head.status == StatusCode::OK => {
+                return Step::answered(self.pass_order(trip, why));
             }
             (Role::Follower, _) => (Outcome::Coalesced, Collapsed::Yes),
             (Role::Leader, _) => (Outcome::Miss, Collapsed::No),
@@ -291,7 +334,7 @@ impl Engine {
         };
         let ttl = lifetime.map(|lifetime| lifetime.ttl(trip.now));
         let status = Some(head.status.as_u16());
-        Ok(Answer::Served(Served {
+        Step::served(Served {
             outcome,
             cache_status: CacheStatus::Forward {
                 why,
@@ -303,43 +346,61 @@ impl Engine {
             },
             age: lifetime.map(|lifetime| lifetime.age(trip.now)),
             versioning: trip.versioning(lifetime),
-            head: Head::Flight(head),
+            head: Head::Flight(head, boarded.role),
             body: Body::Flight(boarded.ticket),
             route: trip.route.clone(),
+        })
+    }
+
+    /// A flight ended with a stored entry: the origin confirmed it, or it was stored meanwhile.
+    async fn serve_landed(
+        &self,
+        trip: &Trip<'_>,
+        wanted: &Wanted,
+        role: Role,
+        entry: Arc<Entry>,
+        source: EntrySource,
+    ) -> Result<Step, ServeError> {
+        let is_for_others = match source {
+            EntrySource::Confirmed => false,
+            EntrySource::ConfirmedForOne => role == Role::Follower,
+            EntrySource::StoredMeanwhile => entry.lifetime.reuse(trip.now, &trip.control) != Reuse::Serve,
+        };
+        if is_for_others {
+            return Ok(Step::LookAgain);
+        }
+        let Some(body) = Body::stored(&self.store, &wanted.key, &entry.body, self.read_ahead).await else {
+            // The next look finds nothing, and asks for the whole.
+            self.store.remove(&wanted.key);
+            return Ok(Step::LookAgain);
+        };
+        let asked = |stored| AskedOrigin {
+            why: wanted.why,
+            role,
+            stored,
+        };
+        Ok(Step::served(match source {
+            EntrySource::Confirmed => trip.revalidated(asked(Stored::Yes), entry, body),
+            EntrySource::ConfirmedForOne => trip.revalidated(asked(Stored::No), entry, body),
+            EntrySource::StoredMeanwhile => trip.stored(entry, body),
         }))
     }
 
-    async fn serve_landed_entry(
-        &self,
-        trip: &Trip<'_>,
-        outcome: Outcome,
-        entry: Arc<Entry>,
-    ) -> Result<Answer, ServeError> {
-        match Body::stored(&self.store, &trip.target.key, &entry.body, self.read_ahead).await {
-            Some(body) => Ok(trip.stored(outcome, entry, body)),
-            None => self.serve_anew(trip).await,
-        }
+    fn pass_order(&self, trip: &Trip<'_>, why: Why) -> Answer {
+        Answer::Pass(trip.pass_order(&self.name, why))
     }
 
-    /// The entry stands, but its body has been evicted: the origin is asked for the whole.
-    async fn serve_anew(&self, trip: &Trip<'_>) -> Result<Answer, ServeError> {
-        self.store.remove(&trip.target.key);
-        let boarded = self.fly(trip, None);
-        match self.landed(&boarded).await {
-            Landed::Head(head) => self.serve_flight(trip, Why::UriMiss, head, boarded),
-            Landed::Entry(..) => Ok(Answer::Pass(trip.pass_order(&self.name, Why::UriMiss))),
-            Landed::Failed(failure) => Err(failure.into()),
-        }
+    /// Waits until no fill is under way.
+    pub(crate) async fn drain(&self) {
+        self.fills.drain().await;
     }
 
-    /// Refreshes an entry that is being served stale, once, without waiting for it.
-    fn refresh_behind(&self, trip: &Trip<'_>, entry: &Arc<Entry>) {
-        drop(self.fly(trip, Some(entry)));
-    }
-
-    /// Boards the flight of this key, starting it where none is under way.
-    fn fly(&self, trip: &Trip<'_>, previous: Option<&Arc<Entry>>) -> Boarded {
-        match self.flights.join(trip.flight_name()) {
+    /// Boards the flight for what is wanted, starting it where none is under way.
+    fn fly(&self, trip: &Trip<'_>, wanted: &Wanted) -> Boarded {
+        let url = &trip.target.key;
+        let era = self.fills.invalidations.era(&url.name());
+        let name = trip.flight_name(&wanted.key, &wanted.extent);
+        match self.flights.join(name, era) {
             Joined::Follower(ticket) => Boarded {
                 role: Role::Follower,
                 ticket,
@@ -347,14 +408,17 @@ impl Engine {
             Joined::Leader(ticket, landing) => {
                 self.fills.start(Fill {
                     landing,
-                    store: self.store.clone(),
-                    pass_memory: self.pass_memory.clone(),
+                    fills: self.fills.clone(),
                     route: trip.route.clone(),
-                    request: trip.fill_request(&self.name),
-                    request_headers: trip.request.headers.clone(),
+                    url: url.clone(),
+                    key: wanted.key.clone(),
+                    era,
+                    request: trip.fill_request(&self.name, &wanted.extent),
+                    request_headers: trip.headers.clone().into_owned(),
                     versioned: trip.versioned(),
-                    key: trip.target.key.clone(),
-                    previous: previous.cloned(),
+                    previous: wanted.previous.clone(),
+                    extent: wanted.extent.clone(),
+                    must_ask: wanted.why == Why::Request || trip.control.no_cache,
                 });
                 Boarded {
                     role: Role::Leader,
@@ -365,16 +429,8 @@ impl Engine {
     }
 }
 
-/// A request that went past the cache.
-fn forwarded(why: Why, status: Option<StatusCode>) -> CacheStatus {
-    CacheStatus::Forward {
-        why,
-        status: status.map(|status| status.as_u16()),
-        stored: Stored::No,
-        collapsed: Collapsed::No,
-        ttl: None,
-        detail: None,
-    }
+fn reads(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
 }
 
 /// RFC 5861 section 4: the statuses in whose place a stale response may be served.

@@ -4,10 +4,12 @@
 //! connections or of the cache.
 
 use super::config::{self, StatusPattern};
-use crate::http::freshness::{LifetimePolicy, StatusRange};
+pub(crate) use super::config::{Ranges, RequestDirectives};
+use crate::http::freshness::{CachePolicy, Heuristic, SetCookie, StatusRange};
+use crate::http::vary::{Treatment, VaryPolicy};
 use crate::key::{Keep, Order, QueryPolicy, normalise_path};
 use crate::upstream::Origin;
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -20,7 +22,9 @@ static IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=315360
 pub(crate) struct Route {
     pub(crate) origin: Arc<Origin>,
     pub(crate) caching: Caching,
-    pub(crate) lifetime: LifetimePolicy,
+    pub(crate) policy: CachePolicy,
+    pub(crate) request_directives: RequestDirectives,
+    pub(crate) ranges: Ranges,
     pub(crate) query: QueryPolicy,
     pub(crate) object_bytes_max: u64,
     content_types: Vec<MediaRange>,
@@ -153,7 +157,9 @@ impl Route {
         Route {
             origin,
             caching: if config.cache { Caching::On } else { Caching::Off },
-            lifetime: lifetime_policy(&config.ttl),
+            policy: cache_policy(config),
+            request_directives: config.request_directives,
+            ranges: config.ranges,
             query: QueryPolicy {
                 keep: match &config.query.keep {
                     config::Keep::All => Keep::All,
@@ -232,23 +238,59 @@ fn browser_cache_control(ttl: Duration, age: Duration) -> HeaderValue {
     HeaderValue::try_from(text).expect("digits and letters make a header value")
 }
 
-fn lifetime_policy(ttl: &config::Ttl) -> LifetimePolicy {
-    let patterns: Vec<(StatusPattern, Duration)> = ttl
+fn cache_policy(route: &config::Route) -> CachePolicy {
+    let ttl = &route.ttl;
+    let patterns = ttl
         .by_status
         .iter()
-        .filter_map(|(text, span)| Some((StatusPattern::parse(text)?, span.get())))
-        .collect();
-    LifetimePolicy {
+        .filter_map(|(text, span)| Some((StatusPattern::parse(text)?, span.get())));
+    CachePolicy {
         default_ttl: ttl.default.map(|span| span.get()),
         by_status: patterns
-            .into_iter()
             .map(|(pattern, span)| (status_range(pattern), span))
             .collect(),
         negative_ttl: ttl.negative.get(),
         versioned_ttl: ttl.versioned.get(),
         stale_while_revalidate: ttl.stale_while_revalidate.get(),
         stale_if_error: ttl.stale_if_error.get(),
+        stale_on_disconnect: ttl.stale_on_disconnect.get(),
+        heuristic: Heuristic {
+            percent: ttl.heuristic.percent,
+            max: ttl.heuristic.max.get(),
+        },
+        set_cookie: match route.set_cookie {
+            config::SetCookie::Refuse => SetCookie::Refuse,
+            config::SetCookie::Strip => SetCookie::Strip,
+            config::SetCookie::Store => SetCookie::Store,
+        },
+        targets: field_names(&route.targeted_fields),
+        vary: vary_policy(&route.vary),
     }
+}
+
+fn vary_policy(vary: &config::Vary) -> VaryPolicy {
+    let by_header = vary
+        .by_header
+        .iter()
+        .filter_map(|(name, means)| Some((HeaderName::from_bytes(name.as_bytes()).ok()?, treatment(*means))));
+    VaryPolicy {
+        default: treatment(vary.default),
+        by_header: by_header.collect(),
+    }
+}
+
+fn treatment(config: config::Treatment) -> Treatment {
+    match config {
+        config::Treatment::Normalize => Treatment::Normalize,
+        config::Treatment::Passthrough => Treatment::Passthrough,
+        config::Treatment::Bypass => Treatment::Bypass,
+    }
+}
+
+/// Names that are none have been refused before.
+fn field_names(names: &[String]) -> Vec<HeaderName> {
+    let parsed = names.iter().map(|name| HeaderName::from_bytes(name.as_bytes()));
+    parsed.filter_map(Result::ok).collect()
 }
 
 fn status_range(pattern: StatusPattern) -> StatusRange {

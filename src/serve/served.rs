@@ -5,15 +5,18 @@
 //! connections.
 
 use super::body::Body;
-use super::flight::{Fate, FlightFailure, FlightHead};
+use super::failure::FlightFailure;
+use super::head::{Fate, FlightHead};
 use super::route::{Route, Versioning};
 use crate::base::metrics::Outcome;
 use crate::http::cache_status::{CacheStatus, Why};
 use crate::http::conditional::Validators;
-use crate::key::UrlError;
+use crate::http::header_block::HeaderBlock;
+use crate::http::partial::Run;
+use crate::key::{CacheKey, UrlError};
 use crate::store::Entry;
 use crate::upstream::{OriginError, OriginRequest};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,8 +42,24 @@ pub(crate) struct Served {
 /// Where a response's header comes from.
 pub(crate) enum Head {
     Stored(Arc<Entry>),
-    Flight(Arc<FlightHead>),
+    /// A stored part, as the representation it is a part of.
+    Part(Part),
+    Flight(Arc<FlightHead>, Role),
     Passed(PassedHead),
+}
+
+/// A stored run of a representation's bytes.
+#[derive(Clone)]
+pub(crate) struct Part {
+    pub(crate) entry: Arc<Entry>,
+    pub(crate) run: Run,
+}
+
+/// Whether a request started its flight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Leader,
+    Follower,
 }
 
 /// The header of a response that is passed through.
@@ -54,6 +73,8 @@ pub(crate) struct PassedHead {
 pub(crate) struct Pass {
     pub(crate) request: OriginRequest,
     pub(crate) why: Why,
+    /// Of the request's URL.
+    pub(crate) key: CacheKey,
     pub(crate) route: Arc<Route>,
 }
 
@@ -64,6 +85,8 @@ pub(crate) enum ServeError {
     NoRoute,
     #[error("there is nothing at this reserved path")]
     Reserved,
+    #[error("nothing that may answer is stored, and the request forbids to ask the origin")]
+    OnlyIfCached,
     #[error(transparent)]
     Url(#[from] UrlError),
     #[error(transparent)]
@@ -77,8 +100,8 @@ impl Served {
     /// the cache, so that nothing private is ever called public.
     pub(crate) fn browser_cache_control(&self) -> Option<HeaderValue> {
         let shared = match &self.head {
-            Head::Stored(_) => true,
-            Head::Flight(head) => matches!(head.fate, Fate::Stored(_)),
+            Head::Stored(_) | Head::Part(_) => true,
+            Head::Flight(head, _) => matches!(head.fate, Fate::Stored(_)),
             Head::Passed(_) => false,
         };
         let age = self.age.filter(|_| shared && self.head.status().is_success())?;
@@ -91,10 +114,12 @@ impl Served {
 }
 
 impl Head {
+    /// That of the whole representation: a stored part is one of a 200.
     pub(crate) fn status(&self) -> StatusCode {
         match self {
             Head::Stored(entry) => entry.status,
-            Head::Flight(head) => head.status,
+            Head::Part(_) => StatusCode::OK,
+            Head::Flight(head, _) => head.status,
             Head::Passed(head) => head.status,
         }
     }
@@ -103,7 +128,8 @@ impl Head {
     pub(crate) fn length(&self) -> Option<u64> {
         match self {
             Head::Stored(entry) => Some(entry.body.length),
-            Head::Flight(head) => head.length,
+            Head::Part(part) => Some(part.run.length),
+            Head::Flight(head, _) => head.length,
             Head::Passed(head) => head.length,
         }
     }
@@ -112,7 +138,8 @@ impl Head {
     pub(crate) fn get(&self, name: &HeaderName) -> Option<HeaderValue> {
         match self {
             Head::Stored(entry) => entry.headers.get(name),
-            Head::Flight(head) => head.headers.get(name),
+            Head::Part(part) => part.entry.headers.get(name),
+            Head::Flight(head, _) => head.headers.get(name),
             Head::Passed(head) => head.headers.get(name).cloned(),
         }
     }
@@ -120,14 +147,25 @@ impl Head {
     /// Adds the origin's headers to `map`.
     pub(crate) fn copy_headers(&self, map: &mut HeaderMap) {
         match self {
-            Head::Stored(entry) => entry.headers.iter().for_each(|(name, value)| {
-                map.append(name, value);
-            }),
-            Head::Flight(head) => head.headers.iter().for_each(|(name, value)| {
-                map.append(name, value);
-            }),
+            Head::Stored(entry) => append(&entry.headers, map),
+            Head::Part(part) => {
+                append(&part.entry.headers, map);
+                map.remove(header::CONTENT_RANGE);
+            }
+            Head::Flight(head, role) => {
+                append(&head.headers, map);
+                if *role == Role::Leader {
+                    append(&head.unshared, map);
+                }
+            }
             Head::Passed(head) => map.extend(head.headers.iter().map(|(n, v)| (n.clone(), v.clone()))),
         }
+    }
+}
+
+fn append(block: &HeaderBlock, map: &mut HeaderMap) {
+    for (name, value) in block.iter() {
+        map.append(name, value);
     }
 }
 

@@ -6,70 +6,119 @@
 
 use super::Request;
 use super::body::Body;
-use super::route::{Route, Versioning};
-use super::served::{Answer, Head, Pass, Served};
+use super::route::{Ranges, RequestDirectives, Route, Routes, Versioning};
+use super::served::{Head, Part, Pass, Role, ServeError, Served};
 use crate::base::clock::Timestamp;
 use crate::base::metrics::Outcome;
 use crate::http::cache_status::{CacheStatus, Collapsed, Stored, Why};
 use crate::http::freshness::{Freshness, Lifetime, Versioned};
-use crate::http::hop::{Forwarding, forward_request, strip_hop_by_hop, strip_unkeyed};
-use crate::key::{self, KeyName, Target};
+use crate::http::hop::{
+    Forwarding, ONLY_THIS_CLIENTS, count_hop, end_to_end, forward_request, strip_hop_by_hop, strip_unkeyed,
+};
+use crate::http::range::is_one_range;
+use crate::http::reuse::{RequestControl, Reuse};
+use crate::key::{self, CacheKey, KeyName, RequestUrl, Target};
 use crate::store::Entry;
 use crate::upstream::OriginRequest;
-use http::{Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::Duration;
 
-/// Headers by which one client asks for less than the whole image.
-const ONLY_THIS_CLIENTS: [header::HeaderName; 6] = [
-    header::RANGE,
-    header::IF_RANGE,
-    header::IF_MATCH,
-    header::IF_NONE_MATCH,
-    header::IF_MODIFIED_SINCE,
-    header::IF_UNMODIFIED_SINCE,
-];
+/// Below this path the edge speaks for itself.
+const RESERVED: &str = "/.aquatint/";
 
 /// A request that has found its route and key.
 pub(super) struct Trip<'a> {
     pub(super) request: &'a Request<'a>,
+    /// What the client says end to end: the origin hears nothing else, so that nothing else selects an alternate.
+    pub(super) headers: Cow<'a, HeaderMap>,
     pub(super) route: &'a Arc<Route>,
     /// As the key has it.
     pub(super) path: Cow<'a, str>,
     pub(super) target: Target,
+    pub(super) control: RequestControl,
     pub(super) now: Timestamp,
 }
 
-impl Trip<'_> {
-    /// What the origin is asked on behalf of everybody: the whole image, unconditionally.
-    pub(super) fn fill_request(&self, edge: &str) -> OriginRequest {
-        let mut request = self.origin_request(edge);
-        request.method = Method::GET;
-        for name in ONLY_THIS_CLIENTS {
-            request.headers.remove(name);
+/// How much of an image the origin is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Extent {
+    Whole,
+    /// As in `Range`: one range.
+    Range(HeaderValue),
+    /// HEAD.
+    Header,
+}
+
+impl<'a> Trip<'a> {
+    /// Route and key are found by one and the same path: no spelling chooses another route's policy.
+    pub(super) fn set_out(routes: &'a Routes, request: &'a Request<'a>) -> Result<Trip<'a>, ServeError> {
+        let path = key::normalise_path(request.path)?;
+        if path.starts_with(RESERVED) {
+            return Err(ServeError::Reserved);
         }
+        let route = routes.find(request.host, &path).ok_or(ServeError::NoRoute)?;
+        let url = RequestUrl {
+            scheme: request.scheme,
+            host: request.host,
+            path: &path,
+            query: request.query,
+        };
+        let target = key::target(&url, &route.query)?;
+        let control = match route.request_directives {
+            RequestDirectives::Honor => RequestControl::of(request.headers),
+            RequestDirectives::Ignore => RequestControl::default(),
+        };
+        Ok(Trip {
+            request,
+            headers: end_to_end(request.headers),
+            route,
+            path,
+            target,
+            control,
+            now: request.received_at,
+        })
+    }
+}
+
+impl Trip<'_> {
+    /// What the origin is asked on behalf of everybody, unconditionally.
+    pub(super) fn fill_request(&self, edge: &str, extent: &Extent) -> OriginRequest {
+        let mut request = self.origin_request(edge);
+        request.method = match extent {
+            Extent::Header => Method::HEAD,
+            Extent::Whole | Extent::Range(_) => Method::GET,
+        };
         strip_unkeyed(&mut request.headers);
+        if let Extent::Range(range) = extent {
+            request.headers.insert(header::RANGE, range.clone());
+        }
         request
     }
 
     /// What is not stored need not be cut down to what the key holds: the query goes as it came.
     pub(super) fn pass_order(&self, edge: &str, why: Why) -> Pass {
         let mut request = self.origin_request(edge);
-        request.path_and_query = match self.request.query {
-            Some(query) => format!("{}?{query}", self.path),
-            None => self.path.clone().into_owned(),
-        };
+        request.path_and_query = self.asked_path_and_query();
         Pass {
             request,
             why,
+            key: self.target.key.clone(),
             route: self.route.clone(),
         }
     }
 
+    fn asked_path_and_query(&self) -> String {
+        match self.request.query {
+            Some(query) => format!("{}?{query}", self.path),
+            None => self.path.clone().into_owned(),
+        }
+    }
+
     pub(super) fn origin_request(&self, edge: &str) -> OriginRequest {
-        let mut headers = self.request.headers.clone();
+        let mut headers = self.headers.clone().into_owned();
         strip_hop_by_hop(&mut headers);
+        count_hop(self.request.method, &mut headers);
         forward_request(
             &mut headers,
             &Forwarding {
@@ -88,29 +137,53 @@ impl Trip<'_> {
         }
     }
 
-    pub(super) fn stored(&self, outcome: Outcome, entry: Arc<Entry>, body: Body) -> Answer {
+    /// A stored entry as the answer, without the origin's help.
+    pub(super) fn stored(&self, entry: Arc<Entry>, body: Body) -> Served {
         let ttl = entry.lifetime.ttl(self.now);
-        let cache_status = match outcome {
-            Outcome::Revalidated => CacheStatus::Forward {
-                why: Why::Stale,
-                status: Some(StatusCode::NOT_MODIFIED.as_u16()),
-                stored: Stored::Yes,
-                collapsed: Collapsed::No,
-                ttl: Some(ttl),
-                detail: None,
-            },
-            _ => CacheStatus::Hit { ttl },
+        let outcome = if ttl < 0 { Outcome::Stale } else { Outcome::Hit };
+        self.of_store(outcome, CacheStatus::Hit { ttl }, Head::Stored(entry), body)
+    }
+
+    /// Some bytes of a stored part.
+    pub(super) fn part(&self, part: Part, body: Body) -> Served {
+        let ttl = part.entry.lifetime.ttl(self.now);
+        let body = Body::from_offset(part.run.first, body);
+        self.of_store(Outcome::Hit, CacheStatus::Hit { ttl }, Head::Part(part), body)
+    }
+
+    /// A stored entry that the origin has confirmed.
+    pub(super) fn revalidated(&self, asked: AskedOrigin, entry: Arc<Entry>, body: Body) -> Served {
+        let cache_status = asked.cache_status(StatusCode::NOT_MODIFIED, entry.lifetime.ttl(self.now));
+        self.of_store(Outcome::Revalidated, cache_status, Head::Stored(entry), body)
+    }
+
+    /// A stale entry in place of an origin that failed, with what it answered if it did.
+    pub(super) fn stand_in(
+        &self,
+        why: Why,
+        status: Option<StatusCode>,
+        entry: Arc<Entry>,
+        body: Body,
+    ) -> Served {
+        let cache_status = stood_in(why, status, entry.lifetime.ttl(self.now));
+        self.of_store(Outcome::Stale, cache_status, Head::Stored(entry), body)
+    }
+
+    fn of_store(&self, outcome: Outcome, cache_status: CacheStatus, head: Head, body: Body) -> Served {
+        let lifetime = match &head {
+            Head::Stored(entry) => Some(entry.lifetime),
+            Head::Part(part) => Some(part.entry.lifetime),
+            Head::Flight(..) | Head::Passed(_) => None,
         };
-        let age: Duration = entry.lifetime.age(self.now);
-        Answer::Served(Served {
+        Served {
             outcome,
             cache_status,
-            age: Some(age),
-            versioning: self.versioning(Some(entry.lifetime)),
-            head: Head::Stored(entry),
+            age: lifetime.map(|lifetime| lifetime.age(self.now)),
+            versioning: self.versioning(lifetime),
+            head,
             body,
             route: self.route.clone(),
-        })
+        }
     }
 
     pub(super) fn versioned(&self) -> Versioned {
@@ -136,14 +209,87 @@ impl Trip<'_> {
         self.request.headers.contains_key(header::RANGE)
     }
 
-    /// What the origin answers to credentials may be the client's own (RFC 9111 section 3.5): such requests
-    /// share no flight with those that have none.
-    pub(super) fn flight_name(&self) -> KeyName {
-        let name = self.target.key.name();
-        if self.request.headers.contains_key(header::AUTHORIZATION) {
-            KeyName::from_bytes(name.as_bytes().map(|byte| !byte))
-        } else {
-            name
+    /// What the request asks for, if that is one range and nothing else: no conditions.
+    fn one_range(&self) -> Option<&HeaderValue> {
+        let headers = &self.request.headers;
+        let is_conditional = || {
+            ONLY_THIS_CLIENTS[1..]
+                .iter()
+                .any(|name| headers.contains_key(name))
+        };
+        let range = headers.get(header::RANGE)?;
+        let is_one = *self.request.method == Method::GET && is_one_range(range) && !is_conditional();
+        is_one.then_some(range)
+    }
+
+    /// Whether a stored part is fresh, and holds every byte that the request asks for.
+    pub(super) fn is_answered_by(&self, part: &Part) -> bool {
+        let serves = part.entry.lifetime.reuse(self.now, &self.control) == Reuse::Serve;
+        let holds = |range| part.run.answers(range).is_some();
+        serves && self.one_range().is_some_and(holds)
+    }
+
+    /// What to ask for where nothing stored answers.
+    pub(super) fn missing_extent(&self) -> Extent {
+        match (self.route.ranges, self.one_range()) {
+            (Ranges::Forward, Some(range)) => Extent::Range(range.clone()),
+            (Ranges::Whole, _) | (Ranges::Forward, None) => Extent::Whole,
         }
+    }
+
+    /// What to ask for where an entry is stale: a HEAD is enough to learn whether it still is what it was.
+    pub(super) fn stale_extent(&self) -> Extent {
+        match *self.request.method {
+            Method::HEAD => Extent::Header,
+            _ => Extent::Whole,
+        }
+    }
+
+    /// The name of the flight for `key`. What the origin answers to credentials may be the client's own (RFC 9111
+    /// section 3.5): such requests share a flight only with those that have the same.
+    pub(super) fn flight_name(&self, key: &CacheKey, extent: &Extent) -> KeyName {
+        let credentials = self.request.headers.get_all(header::AUTHORIZATION);
+        let lines: Vec<_> = credentials.iter().map(HeaderValue::as_bytes).collect();
+        match (extent, &lines[..]) {
+            (Extent::Whole, []) => key.name(),
+            (extent, lines) => key.name_of(format_args!("{extent:?} {lines:?}")),
+        }
+    }
+}
+
+/// How a request came by an entry that the origin was asked about.
+#[derive(Clone, Copy)]
+pub(super) struct AskedOrigin {
+    pub(super) why: Why,
+    pub(super) role: Role,
+    /// Whether the entry was renewed.
+    pub(super) stored: Stored,
+}
+
+impl AskedOrigin {
+    fn cache_status(self, status: StatusCode, ttl: i64) -> CacheStatus {
+        CacheStatus::Forward {
+            why: self.why,
+            status: Some(status.as_u16()),
+            stored: self.stored,
+            collapsed: match self.role {
+                Role::Leader => Collapsed::No,
+                Role::Follower => Collapsed::Yes,
+            },
+            ttl: Some(ttl),
+            detail: None,
+        }
+    }
+}
+
+/// The origin was asked, so that this is no hit (RFC 9211 section 2.1).
+fn stood_in(why: Why, status: Option<StatusCode>, ttl: i64) -> CacheStatus {
+    CacheStatus::Forward {
+        why,
+        status: status.map(|status| status.as_u16()),
+        stored: Stored::No,
+        collapsed: Collapsed::No,
+        ttl: Some(ttl),
+        detail: Some("stale"),
     }
 }

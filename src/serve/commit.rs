@@ -1,0 +1,269 @@
+//! Where a response is stored: under its URL's own key, with the alternates, or joined with a stored part.
+//!
+//! Invariant: what was asked of the origin before its URL was invalidated is not stored after. It does not know
+//! readers.
+
+use super::body::Body;
+use super::fill::{Fill, Incoming, Received};
+use super::flight::BUDGET_UNIT;
+use super::indexes::alternate_key;
+use super::look_up::load;
+use super::served::Part;
+use super::source::Piece;
+use super::trip::Extent;
+use crate::base::digest::Hasher;
+use crate::http::alternates::Known;
+use crate::http::conditional::{Validators, updated_by_304};
+use crate::http::freshness::Lifetime;
+use crate::http::header_block::HeaderBlock;
+use crate::http::partial::{Joined, Run, same_representation};
+use crate::http::range::content_range;
+use crate::key::CacheKey;
+use crate::store::{Body as StoredBody, Entry, EntryKind, PART_BYTES};
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode, header};
+use std::sync::Arc;
+use tokio::sync::OwnedSemaphorePermit;
+
+/// The least part of the stored bytes that fresh ones must be, so that joining many ranges costs no more than a few times
+/// their sum.
+const JOIN_FRACTION: u64 = 16;
+
+/// What is put into the store.
+struct Stored {
+    status: StatusCode,
+    headers: HeaderMap,
+    received: Received,
+}
+
+/// What is stored where a part is to be stored.
+enum Beside {
+    Nothing,
+    Part(Part, HeaderMap),
+    Whole,
+}
+
+impl Fill {
+    pub(super) async fn commit(&self, incoming: &Incoming, lifetime: Lifetime, received: Received) {
+        let stored = Stored {
+            status: incoming.status,
+            headers: incoming.headers.clone(),
+            received,
+        };
+        let stored = match self.extent {
+            Extent::Range(_) if stored.status == StatusCode::PARTIAL_CONTENT => {
+                match self.with_stored_part(stored).await {
+                    Some(joined) => joined,
+                    None => return,
+                }
+            }
+            _ => stored,
+        };
+        let key = self.place(&stored.headers, lifetime);
+        let Stored {
+            status,
+            headers,
+            received: Received { body, chunks },
+        } = stored;
+        let entry = Entry::new(&key, status, HeaderBlock::pack(&headers), lifetime, body);
+        if body.length > PART_BYTES as u64 {
+            // Copies the whole body: its connections must not wait for that.
+            tokio::task::block_in_place(|| self.put(&key, entry, &chunks));
+        } else {
+            self.put(&key, entry, &chunks);
+        }
+    }
+
+    fn put(&self, key: &CacheKey, entry: Entry, chunks: &[Bytes]) {
+        self.fills.store_in(self.era, &self.url, key, |store| {
+            store.put(key, entry, chunks);
+        });
+    }
+
+    /// The key for a response with these headers; where it varies, it is noted in the URL's index.
+    fn place(&self, headers: &HeaderMap, lifetime: Lifetime) -> CacheKey {
+        let Some(alternate) = self.alternate(headers) else {
+            return self.url.clone();
+        };
+        let known = Known {
+            selection: alternate.selection,
+            etag: headers.get(header::ETAG).cloned(),
+        };
+        let index = self.note(&alternate, lifetime, Some(known));
+        alternate_key(&self.url, index.series(), alternate.selection)
+    }
+
+    /// An entry that a 304 renewed, under its own key and, where that is another, under the one that was asked for.
+    pub(super) fn put_renewed(
+        &self,
+        key: &CacheKey,
+        entry: &Arc<Entry>,
+        headers: HeaderBlock,
+        lifetime: Lifetime,
+    ) -> Arc<Entry> {
+        let own = self.place(&headers.to_map(), lifetime);
+        let mut renewed = Arc::new(entry.refreshed(headers.clone(), lifetime));
+        self.fills.store_in(self.era, &self.url, key, |store| {
+            store.renew_entry(key, entry.refreshed(headers.clone(), lifetime));
+        });
+        if own.name() != key.name() {
+            self.fills.store_in(self.era, &self.url, &own, |store| {
+                let copy = Entry::new(&own, entry.status, headers, lifetime, entry.body);
+                renewed = store.renew_entry(&own, copy);
+            });
+        }
+        renewed
+    }
+
+    /// A part, together with the one that is stored where both are of one representation. `None`: what is stored is
+    /// better.
+    async fn with_stored_part(&self, fresh: Stored) -> Option<Stored> {
+        let (part, stored_headers) = match self.stored_beside().await {
+            Beside::Nothing => return Some(fresh),
+            Beside::Whole => return None,
+            Beside::Part(part, headers) => (part, headers),
+        };
+        let fresh_run = Run::of(&fresh.headers, fresh.received.body.length)?;
+        let same = same_representation(&Validators::of(&stored_headers), &Validators::of(&fresh.headers));
+        if !same {
+            return Some(fresh);
+        }
+        let is_larger = fresh.received.body.length > part.entry.body.length;
+        let joined = part.run.join(&fresh_run);
+        let Some(joined) = joined.filter(|joined| is_worth_joining(joined, &part, &fresh)) else {
+            return is_larger.then_some(fresh);
+        };
+        let Some(_budget) = self.budget_to_join(&part, &fresh.received) else {
+            return is_larger.then_some(fresh);
+        };
+        let stored_bytes = self.bytes_of(&part).await;
+        let (chunks, run) = match (joined, stored_bytes) {
+            (Joined::StoredAlone, _) => return None,
+            (Joined::StoredThenFresh { skip, run }, Some(stored)) => {
+                (concatenated(stored, skipped(fresh.received.chunks, skip)), run)
+            }
+            (Joined::FreshThenStored { skip, run }, Some(stored)) => {
+                (concatenated(fresh.received.chunks, skipped(stored, skip)), run)
+            }
+            (Joined::FreshAlone, _) | (_, None) => return Some(fresh),
+        };
+        let mut headers = updated_by_304(&stored_headers, &fresh.headers);
+        let status = if run.is_whole() {
+            headers.remove(header::CONTENT_RANGE);
+            StatusCode::OK
+        } else {
+            headers.insert(
+                header::CONTENT_RANGE,
+                content_range(&(run.first..=run.last), run.length),
+            );
+            StatusCode::PARTIAL_CONTENT
+        };
+        Some(Stored {
+            status,
+            headers,
+            received: tokio::task::block_in_place(|| whole(chunks)),
+        })
+    }
+
+    /// Room for the stored bytes beside the fresh ones, where both together are not too large.
+    fn budget_to_join(&self, part: &Part, fresh: &Received) -> Option<OwnedSemaphorePermit> {
+        let stored = part.entry.body.length;
+        let units = u32::try_from(stored.div_ceil(BUDGET_UNIT)).ok()?;
+        let fits = stored + fresh.body.length <= self.route.object_bytes_max;
+        fits.then(|| self.fills.budget.clone().try_acquire_many_owned(units).ok())?
+    }
+
+    /// What is stored now, where a part is to be: another range may have been joined, or the whole stored, meanwhile.
+    async fn stored_beside(&self) -> Beside {
+        let Some(entry) = load(&self.fills.store, &self.key).await else {
+            return Beside::Nothing;
+        };
+        match entry.kind() {
+            EntryKind::Whole if self.serves(&entry) => Beside::Whole,
+            EntryKind::Index | EntryKind::Whole => Beside::Nothing,
+            EntryKind::Part => {
+                let headers = entry.headers.to_map();
+                match Run::of(&headers, entry.body.length) {
+                    Some(run) => Beside::Part(Part { entry, run }, headers),
+                    None => Beside::Nothing,
+                }
+            }
+        }
+    }
+
+    async fn bytes_of(&self, part: &Part) -> Option<Vec<Bytes>> {
+        let length = part.entry.body.length;
+        let body = Body::stored(&self.fills.store, &self.key, &part.entry.body, 1).await?;
+        let mut piece = Piece::new(body, length);
+        let mut chunks = Vec::new();
+        while let Some(chunk) = piece.next().await.ok()? {
+            chunks.push(chunk);
+        }
+        Some(chunks)
+    }
+}
+
+/// Joining writes all bytes again: a few more are not worth that, unless they complete the whole.
+fn is_worth_joining(joined: &Joined, part: &Part, fresh: &Stored) -> bool {
+    let completes = match joined {
+        Joined::StoredThenFresh { run, .. } | Joined::FreshThenStored { run, .. } => run.is_whole(),
+        Joined::FreshAlone | Joined::StoredAlone => true,
+    };
+    completes || fresh.received.body.length >= part.entry.body.length / JOIN_FRACTION
+}
+
+fn whole(chunks: Vec<Bytes>) -> Received {
+    let mut hasher = Hasher::default();
+    chunks.iter().for_each(|chunk| hasher.update(chunk));
+    let length = chunks.iter().map(|chunk| chunk.len() as u64).sum();
+    Received {
+        body: StoredBody {
+            digest: hasher.finish(),
+            length,
+        },
+        chunks,
+    }
+}
+
+fn concatenated(mut first: Vec<Bytes>, second: Vec<Bytes>) -> Vec<Bytes> {
+    first.extend(second);
+    first
+}
+
+/// Without the first `skip` bytes.
+fn skipped(chunks: Vec<Bytes>, skip: u64) -> Vec<Bytes> {
+    let mut left = usize::try_from(skip).unwrap_or(usize::MAX);
+    let rest = chunks.into_iter().map(|mut chunk| {
+        let cut = left.min(chunk.len());
+        left -= cut;
+        chunk.split_off(cut)
+    });
+    rest.filter(|chunk| !chunk.is_empty()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_skipped_across_chunks_and_no_more() {
+        let chunks = || {
+            vec![
+                Bytes::from_static(b"abc"),
+                Bytes::from_static(b"de"),
+                Bytes::from_static(b"f"),
+            ]
+        };
+        for skip in 0..=7 {
+            let left = skipped(chunks(), skip as u64).concat();
+            assert_eq!(left, &b"abcdef"[skip.min(6)..], "{skip}");
+        }
+        assert!(skipped(chunks(), 4).iter().all(|chunk| !chunk.is_empty()));
+    }
+
+    #[test]
+    fn a_body_of_pieces_has_the_digest_of_the_whole() {
+        let joined = concatenated(vec![Bytes::from_static(b"ab")], vec![Bytes::from_static(b"c")]);
+        assert_eq!(whole(joined).body, StoredBody::of(b"abc"));
+    }
+}

@@ -1,0 +1,101 @@
+//! Passes: requests that go to the origin as they are, and what their answers mean for what is stored.
+//!
+//! Invariant: what an unsafe request has changed is invalid before its client hears of its success. It does not know
+//! sessions.
+
+use super::Engine;
+use super::body::Body;
+use super::route::{Route, Versioning};
+use super::served::{Head, Pass, PassedHead, ServeError, Served};
+use crate::base::metrics::Outcome;
+use crate::http::cache_status::{CacheStatus, Collapsed, Stored, Why};
+use crate::http::invalidation::{Asked, invalidates, named_targets};
+use crate::key::{CacheKey, normalise_path};
+use crate::upstream::{OriginResponse, RequestBody};
+use http::Method;
+use std::sync::Arc;
+
+/// What an answer's effect depends on, beside the answer.
+struct Asking {
+    method: Method,
+    path_and_query: String,
+}
+
+impl Engine {
+    /// Sends a passed request, with its body where it has one, and answers with the origin's response.
+    ///
+    /// # Errors
+    /// When the origin gives no usable response.
+    pub(crate) async fn pass(&self, pass: Pass, body: impl RequestBody) -> Result<Served, ServeError> {
+        let Pass {
+            request,
+            why,
+            key,
+            route,
+        } = pass;
+        let asking = Asking {
+            method: request.method.clone(),
+            path_and_query: request.path_and_query.clone(),
+        };
+        let response = route.origin.exchange(request, body).await?;
+        self.invalidate_changed(&key, &asking, &response);
+        Ok(passed(why, response, route))
+    }
+
+    fn invalidate_changed(&self, url: &CacheKey, asking: &Asking, response: &OriginResponse) {
+        if !invalidates(&asking.method, response.status) {
+            return;
+        }
+        self.invalidate(url);
+        let asked = Asked {
+            scheme: url.scheme().name(),
+            authority: url.host(),
+            path_and_query: &asking.path_and_query,
+        };
+        for target in named_targets(&asked, &response.headers) {
+            let path = normalise_path(target.split('?').next().unwrap_or_default());
+            let Some(route) = path.ok().and_then(|path| self.routes.find(url.host(), &path)) else {
+                continue;
+            };
+            if let Ok(key) = url.sibling(&target, &route.query) {
+                self.invalidate(&key);
+            }
+        }
+    }
+
+    /// The era first: a fill that has not noticed it by then is noticed by the removal.
+    fn invalidate(&self, url: &CacheKey) {
+        self.fills.invalidations.begin_era(&url.name());
+        self.store.remove(url);
+    }
+}
+
+fn passed(why: Why, response: OriginResponse, route: Arc<Route>) -> Served {
+    let OriginResponse {
+        status,
+        headers,
+        length,
+        body,
+        ..
+    } = response;
+    Served {
+        outcome: Outcome::Pass,
+        cache_status: CacheStatus::Forward {
+            why,
+            status: Some(status.as_u16()),
+            stored: Stored::No,
+            collapsed: Collapsed::No,
+            ttl: None,
+            detail: None,
+        },
+        age: None,
+        head: Head::Passed(PassedHead {
+            status,
+            headers,
+            length,
+        }),
+        body: Body::Origin(body),
+        route,
+        versioning: Versioning::Plain,
+    }
+}

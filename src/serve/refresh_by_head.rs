@@ -1,0 +1,81 @@
+//! A stale entry that a HEAD is asked for: the origin's header may update it (RFC 9111 section 4.3.5).
+//!
+//! Invariant: only a header that speaks of the stored body renews its entry; the body is never touched. It does not know
+//! readers.
+
+use super::failure::FlightFailure;
+use super::fill::{Fill, Previous};
+use super::head::Fate;
+use crate::http::conditional::{HeadUpdate, updated_by_head};
+use crate::http::freshness::{Refusal, Verdict};
+use crate::http::header_block::HeaderBlock;
+use crate::http::vary::Vary;
+use crate::store::Entry;
+use crate::upstream::OriginResponse;
+use http::StatusCode;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// What a response to HEAD makes of a stored entry.
+enum Update {
+    None,
+    Stale,
+    Renewed(Entry),
+}
+
+impl Fill {
+    pub(super) async fn take_header(
+        &self,
+        response: OriginResponse,
+        deadline: Instant,
+    ) -> Result<(), FlightFailure> {
+        if let Previous::Entry(entry, _) = &self.previous {
+            self.update(entry, &response);
+        }
+        let fate = match self.fate(&response) {
+            Fate::Stored(_) => Fate::Shared("head"),
+            fate => fate,
+        };
+        self.receive_response(response, fate, deadline).await
+    }
+
+    fn update(&self, entry: &Arc<Entry>, response: &OriginResponse) {
+        match self.updated(entry, response) {
+            Update::None => {}
+            Update::Stale => self.fills.store.remove_if_same(&self.key, entry),
+            Update::Renewed(renewed) => self.fills.store_in(self.era, &self.url, &self.key, |store| {
+                store.renew_entry(&self.key, renewed);
+            }),
+        }
+    }
+
+    fn updated(&self, entry: &Entry, response: &OriginResponse) -> Update {
+        if response.status != StatusCode::OK {
+            return Update::None;
+        }
+        let stored = entry.headers.to_map();
+        let HeadUpdate::Same(mut headers) = updated_by_head(&stored, entry.body.length, &response.headers)
+        else {
+            return self.unless_for_one(Update::Stale);
+        };
+        let vary = &self.route.policy.vary;
+        if Vary::of(&headers, vary) != Vary::of(&stored, vary) {
+            return self.unless_for_one(Update::Stale);
+        }
+        match self.judged(&mut headers, entry.status, response.exchange) {
+            Verdict::Store(lifetime) => {
+                Update::Renewed(entry.refreshed(HeaderBlock::pack(&headers), lifetime))
+            }
+            Verdict::Refuse(Refusal::Authorization) => Update::None,
+            Verdict::Refuse(_) => Update::Stale,
+        }
+    }
+
+    /// Of what was asked with credentials nothing follows for others.
+    fn unless_for_one(&self, update: Update) -> Update {
+        match self.request_headers.contains_key(http::header::AUTHORIZATION) {
+            true => Update::None,
+            false => update,
+        }
+    }
+}
