@@ -1,6 +1,6 @@
 //! How long a connection lives and how it ends.
 
-use crate::support::{Client, Edge, Gate, HOST, Origin, Reply, Setup, picture};
+use crate::support::{Client, Edge, Gate, HOST, Origin, Reply, Setup, eventually, picture};
 
 fn origin() -> Origin {
     Origin::with("/a.png", Reply::fresh("image"))
@@ -80,7 +80,7 @@ fn a_client_that_takes_nothing_is_let_go() {
         client.read_exactly(body.len()).is_err(),
         "the rest was sent to nobody"
     );
-    edge.get("/a.png").expect(200, &body);
+    edge.get_despite_deadlines("/a.png").expect(200, &body);
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn connections_beyond_the_limit_are_closed_and_the_others_go_on() {
     assert!(Client::connect(edge.address()).is_closed());
     clients[0].get("/a.png").expect_hit(b"image");
     drop(clients.pop());
-    crate::support::eventually("a place is free", || {
+    eventually("a place is free", || {
         let mut client = Client::connect(edge.address());
         client.send_request("GET", "/a.png", &[]);
         client

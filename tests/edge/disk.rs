@@ -1,6 +1,6 @@
 //! The SSD tier: warm after a restart, right after a crash, and never in the way of an answer.
 
-use crate::support::{Client, Origin, Reply, Setup, get, picture};
+use crate::support::{Client, Origin, Reply, Setup, eventually, get, picture};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
@@ -79,7 +79,7 @@ fn freshness_goes_on_across_a_restart() {
     let hit = edge.get("/a.png");
     hit.expect_hit(b"image");
     assert!(hit.cache_status().ttl() <= 600, "{hit:?}");
-    crate::support::eventually("the old one is no longer fresh", || {
+    eventually("the old one is no longer fresh", || {
         let answer = edge.get("/old.png");
         answer.expect(200, b"old");
         (!answer.is_hit()).then_some(())
@@ -169,7 +169,9 @@ fn a_capacity_larger_than_the_disk_degrades_to_memory() {
     edge.get("/a.png").expect_hit(b"image");
     edge.wait_for_metric("aquatint_ssd_up", |up| up == 0.0);
     assert!(edge.metric("aquatint_ssd_errors_total") >= 1.0);
-    assert!(!edge.stderr().is_empty(), "the reason is logged");
+    eventually("the reason is logged", || {
+        (!edge.stderr().is_empty()).then_some(())
+    });
     assert_eq!(get(edge.admin_address(), "/readyz").status, 200);
 }
 
@@ -256,9 +258,9 @@ fn a_second_process_on_the_same_directory_is_refused() {
     first.get("/a.png").expect_miss(b"image");
     let mut second = setup.spawn();
     assert!(!second.wait_for_exit().success());
-    let said = second.stderr();
+    let (stdout, said) = second.whole_output();
     assert!(said.contains(setup.data_directory().to_str().unwrap()), "{said}");
-    assert!(!second.stdout().contains("edge listening"), "{}", second.stdout());
+    assert!(!stdout.contains("edge listening"), "{stdout}");
     first.get("/a.png").expect_hit(b"image");
     // Its end frees the directory.
     first.kill9();

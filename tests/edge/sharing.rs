@@ -176,3 +176,53 @@ fn what_a_broken_origin_said_is_not_told_to_the_client() {
         "{answer:?}"
     );
 }
+
+/// RFC 9111 section 3.5: that a confirmed answer may be stored does not make it an answer to other credentials.
+#[test]
+fn requests_with_different_credentials_never_share_an_answer_on_its_way() {
+    let (alice, bob) = (
+        ("Authorization", "Basic YWxpY2U="),
+        ("Authorization", "Basic Ym9i"),
+    );
+    let reply = move |authorization: Option<&str>| match authorization {
+        Some(said) if said == alice.1 => Reply::of("for alice")
+            .header("cache-control", "public, no-cache")
+            .header("etag", "\"1\""),
+        _ => Reply::of("who are you?")
+            .status(401)
+            .header("cache-control", "no-store"),
+    };
+    for (is_stored, order) in [
+        (false, [alice, bob]),
+        (false, [bob, alice]),
+        (true, [alice, bob]),
+        (true, [bob, alice]),
+    ] {
+        let origin = Origin::start();
+        origin.set_with("/a.png", move |asked, _| reply(asked.header("authorization")));
+        let edge = Setup::of(&origin).start();
+        if is_stored {
+            edge.get_with("/a.png", &[alice]).expect(200, b"for alice");
+            edge.wait_for_fills();
+        }
+        let gate = Gate::closed();
+        let held = gate.clone();
+        origin.set_with("/a.png", move |asked, _| {
+            reply(asked.header("authorization")).header_held_by(&held)
+        });
+        let mut clients = order.map(|credentials| (credentials, Client::connect(edge.address())));
+        for (held, (credentials, client)) in clients.iter_mut().enumerate() {
+            gate.wait_for_held(held.min(1));
+            client.send_request("GET", "/a.png", &[*credentials]);
+        }
+        edge.wait_for_metric("aquatint_requests_in_flight", |requests| requests >= 2.0);
+        gate.open();
+        for (credentials, client) in &mut clients {
+            let answer = client.answer();
+            match *credentials == alice {
+                true => answer.expect(200, b"for alice"),
+                false => answer.expect(401, b"who are you?"),
+            };
+        }
+    }
+}

@@ -102,3 +102,25 @@ fn without_a_window_a_failing_origin_is_an_error() {
     origin.set("/a.png", Reply::reset());
     assert_eq!(edge.get_past_freshness("/a.png").status, 502);
 }
+
+/// RFC 9211 section 2.1: an answer for which the origin was asked is no hit.
+#[test]
+fn a_stale_image_in_place_of_a_failed_origin_says_that_the_origin_was_asked() {
+    let failures = [
+        (Reply::of("sorry").status(503), Some("503")),
+        (Reply::reset(), None),
+    ];
+    for (failure, status) in failures {
+        let old = Reply::of("old").header("cache-control", "max-age=1, stale-if-error=600");
+        let origin = Origin::with("/a.png", old);
+        let edge = Edge::before(&origin);
+        edge.get("/a.png").expect_miss(b"old");
+        origin.set("/a.png", failure);
+        let stale = edge.get_past_freshness("/a.png");
+        stale.expect(200, b"old");
+        let said = stale.cache_status();
+        assert_eq!(said.forwarded(), Some("stale"), "{stale:?}");
+        assert_eq!(said.value("fwd-status"), status, "{stale:?}");
+        assert!(!said.is_hit() && !said.has("stored"), "{stale:?}");
+    }
+}

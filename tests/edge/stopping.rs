@@ -1,7 +1,9 @@
 //! SIGTERM: turn away the balancer, finish what is under way, keep what is stored, exit 0.
 
 use crate::support::{Client, Edge, Gate, Origin, Reply, Setup, eventually, get, picture};
+use aquatint::base::clock::monotonic;
 use rustix::fs::FileType;
+use std::time::Duration;
 
 #[test]
 fn an_idle_edge_exits_0() {
@@ -12,7 +14,7 @@ fn an_idle_edge_exits_0() {
 #[test]
 fn while_draining_it_is_alive_and_not_ready_and_still_serves() {
     let origin = Origin::with("/a.png", Reply::fresh("image"));
-    let mut edge = Setup::of(&origin).edge("drain_delay", "3s").start();
+    let edge = Setup::of(&origin).edge("drain_delay", "1h").start();
     edge.get("/a.png").expect_miss(b"image");
     assert_eq!(get(edge.admin_address(), "/readyz").status, 200);
     edge.ask_to_stop();
@@ -21,7 +23,16 @@ fn while_draining_it_is_alive_and_not_ready_and_still_serves() {
     });
     assert_eq!(get(edge.admin_address(), "/livez").status, 200);
     edge.get("/a.png").expect_hit(b"image");
-    assert_eq!(edge.wait_for_exit().code(), Some(0));
+}
+
+#[test]
+fn after_the_delay_it_exits_0() {
+    let origin = Origin::start();
+    let delay = Duration::from_millis(500);
+    let edge = Setup::of(&origin).edge("drain_delay", "500ms").start();
+    let asked = monotonic();
+    assert_eq!(edge.terminate().code(), Some(0));
+    assert!(asked.elapsed() >= delay, "{:?}", asked.elapsed());
 }
 
 #[test]
@@ -90,9 +101,9 @@ fn idle_connections_do_not_hold_up_the_exit() {
 
 #[test]
 fn told_a_second_time_it_ends_at_once() {
-    let gate = Gate::closed();
-    let origin = Origin::with("/a.png", Reply::fresh("image").header_held_by(&gate));
     for step in ["drain_delay", "drain_deadline"] {
+        let gate = Gate::closed();
+        let origin = Origin::with("/a.png", Reply::fresh("image").header_held_by(&gate));
         let mut edge = Setup::of(&origin).with_ssd().edge(step, "1h").start();
         let mut client = Client::connect(edge.address());
         client.send_request("GET", "/a.png", &[]);
@@ -106,8 +117,8 @@ fn told_a_second_time_it_ends_at_once() {
         eventually("the reason is told", || {
             edge.stderr().contains("a second time").then_some(())
         });
+        gate.open();
     }
-    gate.open();
 }
 
 /// A log whose reader stands still: the writer hangs in a write that never ends.
@@ -115,7 +126,8 @@ fn told_a_second_time_it_ends_at_once() {
 fn a_log_that_nobody_reads_holds_up_neither_the_exit_nor_the_cache() {
     let body = picture(97, 50_000);
     let origin = Origin::with("/a.png", Reply::fresh(body.clone()));
-    let setup = Setup::of(&origin).with_ssd().edge("drain_deadline", "1s");
+    // What the cache may take to be written, and the log takes in vain.
+    let setup = Setup::of(&origin).with_ssd().edge("drain_deadline", "5s");
     let pipe = setup.directory().join("log");
     rustix::fs::mknodat(rustix::fs::CWD, &pipe, FileType::Fifo, 0o600.into(), 0).unwrap();
     let _reader = std::fs::File::options()

@@ -43,6 +43,8 @@ impl Setup {
     pub(crate) fn with_ssd(self) -> Setup {
         let directory = self.data_directory().display().to_string();
         let setup = self.store("directory", directory).store("admission", "always");
+        // A read that is late is a miss, and a busy disk is none of what the tests are about.
+        let setup = setup.store("ssd_read_deadline", "1m");
         setup.store("ssd", "256MiB").store("entry_ssd", "256MiB")
     }
 
@@ -223,6 +225,15 @@ impl Edge {
         self.stderr.text()
     }
 
+    /// What an ended process has said on its two streams: their readers may be a moment behind its end.
+    #[track_caller]
+    pub(crate) fn whole_output(&self) -> (String, String) {
+        eventually("the output is read", || {
+            (self.stdout.is_whole() && self.stderr.is_whole()).then_some(())
+        });
+        (self.stdout(), self.stderr())
+    }
+
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
@@ -235,6 +246,17 @@ impl Edge {
     #[track_caller]
     pub(crate) fn get_with(&self, target: &str, headers: super::client::Headers) -> super::Answer {
         super::get_with(self.address(), target, headers)
+    }
+
+    /// Asks until there is a whole answer and no 504: a deadline that is short for the test's sake may run out on a
+    /// busy machine where nothing is wrong.
+    #[track_caller]
+    pub(crate) fn get_despite_deadlines(&self, target: &str) -> super::Answer {
+        eventually("an answer in time", || {
+            let mut client = super::Client::connect(self.address());
+            let answer = client.send_request("GET", target, &[]).try_answer_to("GET");
+            answer.ok().filter(|answer| answer.status != 504)
+        })
     }
 
     /// Asks until the answer is no fresh hit any more: past the second that `max-age=1` grants.
@@ -335,6 +357,11 @@ impl Output {
     fn text(&self) -> String {
         self.0.lock().unwrap().clone()
     }
+
+    /// Whether the stream has ended and its reader with it.
+    fn is_whole(&self) -> bool {
+        Arc::strong_count(&self.0) == 1
+    }
 }
 
 impl Addresses {
@@ -376,11 +403,8 @@ pub(crate) fn run(arguments: &[&str]) -> (ExitStatus, String, String) {
     let arguments: Vec<_> = arguments.iter().map(|argument| argument.as_ref()).collect();
     let mut edge = Edge::spawn(&arguments);
     let status = edge.wait_for_exit();
-    // The streams end with the process; their readers may be a moment behind.
-    eventually("the output is read", || {
-        (Arc::strong_count(&edge.stdout.0) == 1 && Arc::strong_count(&edge.stderr.0) == 1).then_some(())
-    });
-    (status, edge.stdout(), edge.stderr())
+    let (stdout, stderr) = edge.whole_output();
+    (status, stdout, stderr)
 }
 
 const _: () = assert!(

@@ -18,6 +18,8 @@ pub(crate) struct Reply {
     body: Arc<Vec<u8>>,
     framing: Framing,
     ending: Ending,
+    /// Sent before the header, and before its gate.
+    interim: Vec<u8>,
     header_gate: Option<Gate>,
     /// Held when so many bytes of the body are sent.
     body_gate: Option<(usize, Gate)>,
@@ -72,6 +74,7 @@ impl Reply {
             body: Arc::new(body.into()),
             framing: Framing::Length,
             ending: Ending::KeepAlive,
+            interim: Vec::new(),
             header_gate: None,
             body_gate: None,
             pace: Pace {
@@ -167,6 +170,14 @@ impl Reply {
         }
     }
 
+    /// These bytes come first, such as an interim response.
+    pub(crate) fn preceded_by(self, interim: &str) -> Reply {
+        Reply {
+            interim: interim.into(),
+            ..self
+        }
+    }
+
     pub(crate) fn header_held_by(self, gate: &Gate) -> Reply {
         Reply {
             header_gate: Some(gate.clone()),
@@ -190,6 +201,7 @@ impl Reply {
     }
 
     pub(crate) fn send(&self, asked: &Asked, stream: &mut TcpStream) -> io::Result<Connection> {
+        stream.write_all(&self.interim)?;
         if self.header_gate.as_ref().is_some_and(|gate| !gate.pass()) {
             return Ok(Connection::Over);
         }
