@@ -6,7 +6,7 @@
 LISTEN ?= 127.0.0.1:8080
 ADMIN ?= 127.0.0.1:9090
 
-.PHONY: help run test bench bench-peers lint
+.PHONY: help run test bench bench-peers conformance lint
 
 help:
 	@echo "make run          an edge on the sample images of demo/ (LISTEN=$(LISTEN) ADMIN=$(ADMIN))"
@@ -14,6 +14,7 @@ help:
 	@echo "make lint         formatting, clippy, docs, licences, benches that still build"
 	@echo "make bench        criterion benches of the hot pieces"
 	@echo "make bench-peers  against nginx and Varnish, side by side"
+	@echo "make conformance  the public suite of HTTP caching, by Node.js"
 
 run:
 	@scripts/packages build
@@ -31,6 +32,11 @@ bench:
 bench-peers:
 	@scripts/packages build peers
 	benches/peers.sh
+
+conformance:
+	@scripts/packages build
+	cargo build --bin aquatint
+	@scripts/conformance
 
 lint:
 	@scripts/packages build lint
