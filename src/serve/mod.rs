@@ -33,6 +33,7 @@ pub(crate) mod served;
 mod source;
 mod trip;
 
+use crate::base::clock;
 use crate::base::metrics::{Metrics, Outcome};
 use crate::http::cache_status::{CacheStatus, Collapsed, Stored, Why};
 use crate::http::reuse::{Failure, Reuse};
@@ -332,7 +333,9 @@ impl Engine {
             Fate::Stored(lifetime) => (Stored::Yes, Some(lifetime), None),
             Fate::Shared(detail) | Fate::Private(detail) => (Stored::No, None, Some(detail)),
         };
-        let ttl = lifetime.map(|lifetime| lifetime.ttl(trip.now));
+        // Time has passed since the request: by its clock the response would be younger than its origin said.
+        let now = clock::now();
+        let ttl = lifetime.map(|lifetime| lifetime.ttl(now));
         let status = Some(head.status.as_u16());
         Step::served(Served {
             outcome,
@@ -344,7 +347,7 @@ impl Engine {
                 ttl,
                 detail,
             },
-            age: lifetime.map(|lifetime| lifetime.age(trip.now)),
+            age: lifetime.map(|lifetime| lifetime.age(now)),
             versioning: trip.versioning(lifetime),
             head: Head::Flight(head, boarded.role),
             body: Body::Flight(boarded.ticket),

@@ -8,7 +8,7 @@ use super::Request;
 use super::body::Body;
 use super::route::{Ranges, RequestDirectives, Route, Routes, Versioning};
 use super::served::{Head, Part, Pass, Role, ServeError, Served};
-use crate::base::clock::Timestamp;
+use crate::base::clock::{self, Timestamp};
 use crate::base::metrics::Outcome;
 use crate::http::cache_status::{CacheStatus, Collapsed, Stored, Why};
 use crate::http::freshness::{Freshness, Lifetime, Versioned};
@@ -153,8 +153,13 @@ impl Trip<'_> {
 
     /// A stored entry that the origin has confirmed.
     pub(super) fn revalidated(&self, asked: AskedOrigin, entry: Arc<Entry>, body: Body) -> Served {
-        let cache_status = asked.cache_status(StatusCode::NOT_MODIFIED, entry.lifetime.ttl(self.now));
-        self.of_store(Outcome::Revalidated, cache_status, Head::Stored(entry), body)
+        // Of when the origin has answered, not of when it was asked.
+        let (ttl, age) = (entry.lifetime.ttl(clock::now()), entry.lifetime.age(clock::now()));
+        let cache_status = asked.cache_status(StatusCode::NOT_MODIFIED, ttl);
+        Served {
+            age: Some(age),
+            ..self.of_store(Outcome::Revalidated, cache_status, Head::Stored(entry), body)
+        }
     }
 
     /// A stale entry in place of an origin that failed, with what it answered if it did.

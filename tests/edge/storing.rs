@@ -338,3 +338,17 @@ fn those_who_waited_for_a_confirmation_that_is_for_one_ask_for_themselves() {
         assert_eq!(origin.count(TARGET), 1 + CLIENTS, "{name}: {answers:?}");
     }
 }
+
+/// RFC 9111 section 4.2.3.
+#[test]
+fn no_answer_is_younger_than_the_origin_said() {
+    let origin = Origin::start();
+    let edge = Edge::before(&origin);
+    for number in 0..200 {
+        let target = format!("/{number}.png");
+        origin.set(&target, Reply::fresh("image").header("age", "30"));
+        let answer = edge.get(&target);
+        let age: u64 = answer.said("age").parse().unwrap();
+        assert!(age >= 30, "{answer:?}");
+    }
+}
