@@ -209,7 +209,9 @@ fn ask_for_rest(headers: &mut HeaderMap, part: &Part) {
     let (Some(missing), Some(validator)) = (part.run.missing(), validator) else {
         return;
     };
-    let is_strong = same_representation(&Validators::of(&block.to_map()), &Validators::of(&block.to_map()));
+    let stored = block.to_map();
+    let validators = Validators::of(&stored);
+    let is_strong = same_representation(&validators, &validators);
     if is_strong {
         let to_the_end = missing.end() + 1 == part.run.length;
         let range = match to_the_end {

@@ -11,6 +11,7 @@ use super::look_up::load;
 use super::served::Part;
 use super::source::Piece;
 use super::trip::Extent;
+use crate::base::clock;
 use crate::base::digest::Hasher;
 use crate::http::alternates::Known;
 use crate::http::conditional::{Validators, updated_by_304};
@@ -128,17 +129,19 @@ impl Fill {
         if !same {
             return Some(fresh);
         }
-        let is_larger = fresh.received.body.length > part.entry.body.length;
+        // What is stale is worth less than what has just come.
+        let is_better = fresh.received.body.length > part.entry.body.length
+            || !part.entry.lifetime.is_fresh(clock::now());
         let joined = part.run.join(&fresh_run);
         let Some(joined) = joined.filter(|joined| is_worth_joining(joined, &part, &fresh)) else {
-            return is_larger.then_some(fresh);
+            return is_better.then_some(fresh);
         };
         let Some(_budget) = self.budget_to_join(&part, &fresh.received) else {
-            return is_larger.then_some(fresh);
+            return is_better.then_some(fresh);
         };
         let stored_bytes = self.bytes_of(&part).await;
         let (chunks, run) = match (joined, stored_bytes) {
-            (Joined::StoredAlone, _) => return None,
+            (Joined::StoredAlone, _) => return is_better.then_some(fresh),
             (Joined::StoredThenFresh { skip, run }, Some(stored)) => {
                 (concatenated(stored, skipped(fresh.received.chunks, skip)), run)
             }

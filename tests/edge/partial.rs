@@ -2,7 +2,7 @@
 //! 9110 section 15.3.7).
 
 use crate::support::origin::Asked;
-use crate::support::{Answer, Client, Edge, Gate, Origin, Reply, Setup, picture};
+use crate::support::{Answer, Client, Edge, Gate, Origin, Reply, Setup, eventually, picture};
 
 const TARGET: &str = "/a.png";
 const LENGTH: usize = 100;
@@ -355,4 +355,20 @@ fn a_part_that_comes_after_the_whole_does_not_replace_it() {
     edge.wait_for_fills();
     edge.get(TARGET).expect_hit(&image.whole);
     assert_eq!(origin.count(TARGET), 2);
+}
+
+#[test]
+fn what_has_just_come_is_worth_more_than_a_larger_part_that_is_stale() {
+    let image = Parted::new(21, ETAG);
+    let (origin, edge) = forwarding(&image);
+    origin.set(TARGET, image.part(0, 49).header("cache-control", "max-age=1"));
+    range(&edge, "bytes=0-49").expect(206, &image.whole[..50]);
+    image.put_on(&origin);
+    eventually("the part is stale", || {
+        (!range(&edge, "bytes=10-19").is_hit()).then_some(())
+    });
+    edge.wait_for_fills();
+    let hit = range(&edge, "bytes=10-19");
+    hit.expect(206, &image.whole[10..20]);
+    assert!(hit.is_hit(), "{hit:?}");
 }
