@@ -327,12 +327,12 @@ mod tests {
     proptest! {
         #[test]
         fn an_index_comes_back_from_its_block(
-            names in prop::collection::hash_set("[b-z]{1,8}", 1..5),
+            // No field of such a name has a meaning of its own.
+            names in prop::collection::hash_set("z[b-z]{1,7}", 1..5),
             series in any::<u64>(),
             alternates in prop::collection::vec(any_known(), 0..20),
         ) {
-            let names: Vec<_> = names.into_iter().filter(|name| name != "via" && name != "forwarded").collect();
-            prop_assume!(!names.is_empty());
+            let names: Vec<_> = names.into_iter().collect();
             let index = alternates.into_iter().fold(Alternates::new(fields(&names.join(",")), series), Alternates::with);
             prop_assert_eq!(Alternates::from_block(&index.to_block()), Some(index));
         }
