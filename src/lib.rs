@@ -2,17 +2,20 @@
 //!
 //! # The path of a request
 //! 1. **Guard** ([`edge`]): limits on method, URL and headers; the route by host and path.
-//! 2. **Key** ([`key`]): the URL's canonical text, whose BLAKE3-128 is only its name. What the key leaves out
+//! 2. **Spec** ([`spec`]): what is to be made of the image leaves the URL and becomes one canonical value.
+//! 3. **Key** ([`key`]): the URL's canonical text, whose BLAKE3-128 is only its name. What the key leaves out
 //!    does not reach the origin either.
-//! 3. **Look up** the entry ([`store`]): memory first, synchronously, then SSD; where the URL's responses vary, by way
+//! 4. **Look up** the source's entry ([`store`]): memory first, synchronously, then SSD; where the URL's responses vary, by way
 //!    of an index.
-//! 4. **May it be served?** ([`http`]): fresh, stale within a window, or to be asked for again (RFC 9111).
-//! 5. **Bytes**: the blob that the entry's digest names, in parts of 1 MiB.
-//! 6. **Miss** ([`serve`]): one flight per key, detached from the client who started it. It asks the origin
+//! 5. **May it be served?** ([`http`]): fresh, stale within a window, or to be asked for again (RFC 9111).
+//! 6. **Variant** ([`serve`]): named by the source's digest, the spec and the encoder. Where it is not there yet it is made
+//!    ([`image`]), once for all who wait, on a bounded pool.
+//! 7. **Bytes**: the blob that the entry's digest names, in parts of 1 MiB.
+//! 8. **Miss** ([`serve`]): one flight per key, detached from the client who started it. It asks the origin
 //!    ([`upstream`]), with a condition where an entry exists, and streams to everybody who waits.
-//! 7. **Store**: the blob, unless equal bytes are there already, then the entry. Never a body cut short.
-//! 8. **Respond** from one data type: status, headers, body, ranges, Cache-Status, access log and metrics all
-//!    derive from it.
+//! 9. **Store**: the blob, unless equal bytes are there already, then the entry. Never a body cut short.
+//! 10. **Respond** from one data type: status, headers, body, ranges, Cache-Status, access log and metrics all
+//!     derive from it.
 //!
 //! # The words
 //! *edge*: a node that received a client's request. *origin*: where images come from, an HTTP server or a directory.
@@ -22,6 +25,9 @@
 //! *alternate*: one of the responses of a URL between which request headers select. *index*: the entry that tells by which,
 //! and its *series*: the alternates that belong to it. *era*: the time between two invalidations of a URL. *part*: of a
 //! body, 1 MiB as it is stored, or the bytes of one range. *interim*, *hint*: a response before the response.
+//! *source*: an image as its origin sent it. *spec*: a canonical transform. *variant*: what a spec makes of a source.
+//! *wish*: the spec a request asks for, and what may stand in for it. *rendition*: how one request wants an answer shown:
+//! its wish, its download name, the headers that had a say. *making*: the work on a variant, and those who wait for it.
 //!
 //! # The floors
 //! A module uses only floors below its own, and none beside it; `tests/tidy.rs` holds that as code.
@@ -32,8 +38,10 @@ pub mod base;
 // Floor 1: pure. No input or output; the time is handed in.
 pub mod http;
 pub mod key;
+pub mod spec;
 
-// Floor 2: where bytes are kept and where they come from.
+// Floor 2: where bytes are kept, where they come from, and what is made of them.
+pub mod image;
 pub mod store;
 pub mod upstream;
 

@@ -105,6 +105,49 @@ label! {
 }
 
 label! {
+    /// What a variant is.
+    TransformFormat {
+        Jpeg = "jpeg",
+        Png = "png",
+        Webp = "webp",
+        Avif = "avif",
+        Gif = "gif",
+        /// The source's own, where that was not found out.
+        Source = "source",
+        /// The facts of a source, or a placeholder.
+        Text = "text",
+    }
+}
+
+label! {
+    /// How the making of a variant ended.
+    TransformResult {
+        Made = "made",
+        /// The source is what was asked for.
+        Unchanged = "unchanged",
+        /// WebP in place of an AVIF beyond the budget.
+        StoodIn = "stood_in",
+        /// The source can not be made anything of.
+        Failed = "failed",
+        TimedOut = "timed_out",
+        /// Too many waited.
+        Refused = "refused",
+    }
+}
+
+label! {
+    /// A step of making a variant.
+    TransformStage {
+        /// Waiting for a worker.
+        Queue = "queue",
+        Decode = "decode",
+        Resize = "resize",
+        Adjust = "adjust",
+        Encode = "encode",
+    }
+}
+
+label! {
     /// Why something was not written to the SSD.
     Drop { QueueFull = "queue_full", TooLarge = "too_large", Unavailable = "unavailable" }
 }
@@ -134,6 +177,28 @@ impl<A: Label, B: Label, M> Index<(A, B)> for Grid<A, B, M> {
 
     fn index(&self, (a, b): (A, B)) -> &M {
         &self.children[a.position() * B::ALL.len() + b.position()]
+    }
+}
+
+/// A gauge that is higher for as long as this lives.
+pub struct Raised {
+    gauge: IntGauge,
+    by: i64,
+}
+
+impl Raised {
+    pub fn by(gauge: &IntGauge, by: i64) -> Self {
+        gauge.add(by);
+        Raised {
+            gauge: gauge.clone(),
+            by,
+        }
+    }
+}
+
+impl std::ops::Drop for Raised {
+    fn drop(&mut self) {
+        self.gauge.sub(self.by);
     }
 }
 
@@ -301,6 +366,20 @@ metrics! {
     ssd_errors: IntCounter = "aquatint_ssd_errors_total" [],
     /// Bytes that arrived from origins and were not stored again because equal bytes were stored already.
     dedup_saved_bytes: IntCounter = "aquatint_dedup_saved_bytes_total" [],
+    /// Variants made or not made, by what was to be made and how it ended.
+    transforms: Grid<TransformFormat, TransformResult, IntCounter> = "aquatint_transforms_total" ["format", "result"],
+    /// Requests that waited for a variant whose making another request had begun.
+    transforms_joined: IntCounter = "aquatint_transforms_joined_total" [],
+    /// Time that a step of making a variant took, in seconds.
+    transform_stages: Family<TransformStage, Histogram> = "aquatint_transform_stage_seconds" ["stage"],
+    /// Variants being made now.
+    transforms_running: IntGauge = "aquatint_transforms_running" [],
+    /// Variants that wait for a worker.
+    transforms_waiting: IntGauge = "aquatint_transforms_waiting" [],
+    /// Estimated memory of the variants being made now, in bytes.
+    transform_bytes: IntGauge = "aquatint_transform_memory_bytes" [],
+    /// By how many bytes the variants that answered were smaller than their sources.
+    transform_saved_bytes: IntCounter = "aquatint_transform_saved_bytes_total" [],
     /// Access log lines dropped because the log could not keep up.
     access_log_drops: IntCounter = "aquatint_access_log_drops_total" [],
     /// Connections of clients that are open now.

@@ -175,6 +175,12 @@ impl HeaderBlock {
         Some(self.value(line.value))
     }
 
+    /// All values of `name`, in their order.
+    pub fn get_all(&self, name: &HeaderName) -> impl Iterator<Item = HeaderValue> {
+        let lines = self.lines().filter(|line| line.name.is(name));
+        lines.map(|line| self.value(line.value))
+    }
+
     pub fn to_map(&self) -> HeaderMap {
         let mut headers = HeaderMap::with_capacity(self.lines().count());
         for (name, value) in self.iter() {
