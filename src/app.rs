@@ -17,6 +17,7 @@ use crate::edge::listen::{self, ListenError, Listener};
 use crate::edge::server::Edge;
 use crate::serve::Engine;
 use crate::serve::route::{Routes, UnknownOrigin};
+use crate::serve::variants::{WatermarkError, Watermarks};
 use crate::store::{Store, StoreError};
 use crate::upstream::{OpenError, Origin};
 use std::collections::HashMap;
@@ -44,6 +45,8 @@ pub enum AppError {
     Origin { name: String, cause: OpenError },
     #[error(transparent)]
     Route(#[from] UnknownOrigin),
+    #[error(transparent)]
+    Watermark(#[from] WatermarkError),
     #[error(transparent)]
     Listen(#[from] ListenError),
     #[error("the system refuses what a server needs: {0}; nothing is served")]
@@ -134,10 +137,18 @@ struct Running {
 
 fn start(config: &Config, store: Store, metrics: Arc<Metrics>) -> Result<Running, AppError> {
     let origins = open_origins(config, &metrics)?;
-    let routes = Routes::compile(&config.routes, &origins)?;
+    let watermarks = Watermarks::open(&config.serve.watermarks, &config.serve.transform.limits)?;
+    let routes = Routes::compile(&config.routes, &origins, &watermarks.digests())?;
     let log = Arc::new(open_log(config, &metrics)?);
     let name = &config.edge.name;
-    let engine = Engine::new(&config.serve, routes, store.clone(), name, metrics.clone());
+    let engine = Engine::new(
+        &config.serve,
+        routes,
+        store.clone(),
+        &watermarks,
+        name,
+        metrics.clone(),
+    );
     let sockets = Sockets::open(config)?;
     sockets.announce()?;
     let mut running = Running {

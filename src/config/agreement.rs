@@ -7,7 +7,9 @@ use super::doubts::Doubts;
 use crate::base::problem::Problems;
 use crate::edge::config::Tls;
 use crate::edge::listen::{self, CertificateError};
-use crate::serve::config::Route;
+use crate::serve::config::{Keep, Route};
+use crate::serve::variants;
+use crate::spec;
 use rustix::fs::Access;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -17,6 +19,9 @@ use std::path::Path;
 pub(super) fn check(config: &Config, doubts: &Doubts, problems: &mut Problems) {
     check_origins_exist(config, doubts, problems);
     check_routes_differ(config, doubts, problems);
+    check_watermarks_exist(config, doubts, problems);
+    check_names_clash(config, doubts, problems);
+    check_sizes_can_be_made(config, doubts, problems);
     check_listeners_differ(config, doubts, problems);
     check_files(config, problems);
 }
@@ -32,6 +37,68 @@ fn check_origins_exist(config: &Config, doubts: &Doubts, problems: &mut Problems
         let known = config.origins.contains_key(origin) || doubts.about(&format!("origins.{origin}"));
         if !known {
             problems.refuse(&format!("routes[{index}].origin"), origin, allowed.clone());
+        }
+    }
+}
+
+fn check_watermarks_exist(config: &Config, doubts: &Doubts, problems: &mut Problems) {
+    let watermarks = &config.serve.watermarks;
+    let names: Vec<&str> = watermarks.keys().map(String::as_str).collect();
+    let allowed = if names.is_empty() {
+        "a name under serve.watermarks, which has none".into()
+    } else {
+        format!("a name under serve.watermarks: {}", names.join(", "))
+    };
+    for (index, route) in config.routes.iter().enumerate() {
+        for (key, name) in route.transform.watermarks() {
+            if !watermarks.contains_key(&name) && !doubts.about(&format!("serve.watermarks.{name}")) {
+                let key = format!("routes[{index}].transform.{key}");
+                problems.refuse(&key, format!("wm={name}"), allowed.clone());
+            }
+        }
+    }
+}
+
+/// The routes that certainly make variants, with their keys.
+fn transforming<'a>(config: &'a Config, doubts: &Doubts) -> impl Iterator<Item = (String, &'a Route)> {
+    let keyed = config.routes.iter().enumerate();
+    let keyed = keyed.map(|(index, route)| (format!("routes[{index}]"), route));
+    keyed.filter(|(key, route)| {
+        let switch = doubts.as_written(&format!("{key}.transform.enabled"));
+        route.transform.enabled && !doubts.about(&switch)
+    })
+}
+
+/// A transform parameter is taken out of a query before the rest of it becomes the source's.
+fn check_names_clash(config: &Config, doubts: &Doubts, problems: &mut Problems) {
+    let allowed = "a name that is none of the transform parameters, or transform: {enabled: false}";
+    for (route_key, route) in transforming(config, doubts) {
+        let mut check = |key: String, name: &str| {
+            if spec::is_parameter(name) {
+                problems.refuse(&format!("{route_key}.{key}"), name, allowed);
+            }
+        };
+        if let Some(name) = &route.version_parameter {
+            check("version_parameter".into(), name);
+        }
+        if let Keep::Include(names) = &route.query.keep {
+            let numbered = names.iter().enumerate();
+            numbered.for_each(|(at, name)| check(format!("query.keep.include[{at}]"), name));
+        }
+    }
+}
+
+/// A size that is never made would be served as another one.
+fn check_sizes_can_be_made(config: &Config, doubts: &Doubts, problems: &mut Problems) {
+    let limit = "serve.transform.limits.output_side";
+    if doubts.about(limit) {
+        return;
+    }
+    let most = config.serve.transform.limits.output_side;
+    for (key, route) in transforming(config, doubts) {
+        if let Some(largest) = route.transform.sizes.iter().max().filter(|size| **size > most) {
+            let allowed = format!("sizes up to {limit}, {most}");
+            problems.refuse(&format!("{key}.transform.sizes"), largest, allowed);
         }
     }
 }
@@ -96,6 +163,16 @@ fn check_files(config: &Config, problems: &mut Problems) {
                 check_is_directory("directory", directory, p);
             }
         });
+    }
+    for (name, watermark) in &config.serve.watermarks {
+        let key = format!("serve.watermarks.{name}.file");
+        let opened = || variants::check(watermark, &config.serve.transform.limits);
+        if check_readable(&key, &watermark.file, problems)
+            && let Err(error) = opened()
+        {
+            let allowed = format!("a picture ({error})");
+            problems.refuse(&key, watermark.file.display(), allowed);
+        }
     }
     if let Some(directory) = &config.store.directory {
         check_can_be_made("store.directory", directory, problems);

@@ -206,6 +206,97 @@ fn without_any_origin_the_reader_is_told_both_ways_to_give_one() {
 }
 
 #[test]
+fn a_watermark_that_is_named_has_to_be_there_unless_it_could_not_be_read() {
+    let route = "routes: [{transform: {defaults: wm=logo}}]\n";
+    let found = refused(&format!("{LEAST}{route}"));
+    let none = "routes[0].transform.defaults: wm=logo: allowed a name under serve.watermarks, which has none";
+    assert_eq!(found, [none]);
+
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("logo.png");
+    std::fs::write(&file, "no picture").unwrap();
+    for typo in ["opacty: 3", "opacity: [3]"] {
+        let watermarks = format!(
+            "serve: {{watermarks: {{logo: {{file: {}, {typo}}}}}}}\n",
+            file.display()
+        );
+        let found = refused(&format!("{LEAST}{watermarks}{route}"));
+        assert!(
+            found.iter().all(|line| line.starts_with("serve.watermarks.logo")),
+            "{found:#?}"
+        );
+    }
+}
+
+#[test]
+fn a_watermark_that_is_no_picture_is_refused_with_the_cause_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("logo.png");
+    std::fs::write(&file, "no picture").unwrap();
+    let found = refused(&format!(
+        "{LEAST}serve: {{watermarks: {{logo: {{file: {}}}}}}}\n",
+        file.display()
+    ));
+    let [line] = found.as_slice() else {
+        panic!("{found:#?}");
+    };
+    assert!(line.starts_with("serve.watermarks.logo.file: "), "{line}");
+    assert!(line.contains("allowed a picture ("), "{line}");
+    assert!(
+        !line.contains("\"\"") && !line.contains("nothing is served"),
+        "{line}"
+    );
+}
+
+#[test]
+fn a_name_can_not_be_a_transform_parameter_and_the_sources_own() {
+    let route = "version_parameter: h, query: {keep: {include: [size, w, fm]}}";
+    let found = refused(&format!("{LEAST}routes: [{{{route}}}]\n"));
+    let allowed = "allowed a name that is none of the transform parameters, or transform: {enabled: false}";
+    let expected = [
+        ("query.keep.include[1]", "w"),
+        ("query.keep.include[2]", "fm"),
+        ("version_parameter", "h"),
+    ];
+    assert_eq!(
+        found,
+        expected.map(|(key, name)| format!("routes[0].{key}: {name}: {allowed}"))
+    );
+    accepted(&format!(
+        "{LEAST}routes: [{{{route}, transform: {{enabled: false}}}}]\n"
+    ));
+    accepted(&format!(
+        "{LEAST}routes: [{{query: {{keep: {{exclude: [w]}}}}}}]\n"
+    ));
+    // Whether the route makes variants is not known.
+    let found = refused(&format!(
+        "{LEAST}routes: [{{{route}, transform: {{enabled: perhaps}}}}]\n"
+    ));
+    assert!(
+        found
+            .iter()
+            .all(|line| line.starts_with("routes[0].transform.enabled")),
+        "{found:#?}"
+    );
+}
+
+#[test]
+fn a_routes_sizes_are_no_larger_than_what_is_made() {
+    let limits = "serve: {transform: {limits: {output_side: 1000}}}\n";
+    let found = refused(&format!(
+        "{LEAST}{limits}routes: [{{transform: {{sizes: [64, 1001, 2000]}}}}]\n"
+    ));
+    let allowed = "allowed sizes up to serve.transform.limits.output_side, 1000";
+    assert_eq!(found, [format!("routes[0].transform.sizes: 2000: {allowed}")]);
+    accepted(&format!(
+        "{LEAST}{limits}routes: [{{transform: {{sizes: [64, 1000]}}}}]\n"
+    ));
+    accepted(&format!(
+        "{LEAST}{limits}routes: [{{transform: {{enabled: false}}}}]\n"
+    ));
+}
+
+#[test]
 fn listeners_may_not_collide_unless_the_port_is_chosen_for_them() {
     let found = refused(&format!("{LEAST}admin: {{listen: 127.0.0.1:8080}}"));
     assert_eq!(

@@ -5,6 +5,7 @@
 
 pub(crate) mod access_log;
 pub(crate) mod admin;
+mod advice;
 pub mod config;
 pub(crate) mod connection;
 mod date;

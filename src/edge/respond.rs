@@ -4,6 +4,7 @@
 //! answered from a body whose length is known. The one place that turns errors into statuses.
 //! Knows nothing of sessions.
 
+use super::advice::advise;
 use crate::base::metrics::Outcome;
 use crate::http::cache_status::CacheStatus;
 use crate::http::conditional::{Precondition, RangeApplies, evaluate, range_applies};
@@ -25,6 +26,8 @@ const BYTES: HeaderValue = HeaderValue::from_static("bytes");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 /// Methods that are answered or passed on; the others tunnel or echo.
 const ALLOWED_METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
+/// In seconds: variants take less.
+const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
 /// The headers that make a request conditional or partial.
@@ -82,15 +85,12 @@ impl Asked<'_> {
 }
 
 impl Payload {
-    /// Whether the body is still on its way here: its client must not wait for more than has come.
+    /// As [`Body::is_arriving`].
     pub(crate) fn is_arriving(&self) -> bool {
-        matches!(
-            self,
-            Payload::Slice {
-                body: Body::Flight(_) | Body::Origin(_),
-                ..
-            }
-        )
+        match self {
+            Payload::Slice { body, .. } | Payload::Multipart { body, .. } => body.is_arriving(),
+            Payload::None | Payload::Text(_) => false,
+        }
     }
 }
 
@@ -215,7 +215,11 @@ impl Manner {
     pub(crate) fn refuse(&self, error: &ServeError) -> Reply {
         let (status, outcome) = status_of(error);
         if outcome == Outcome::Refused {
-            return self.plain(status, outcome, error.to_string());
+            let mut reply = self.plain(status, outcome, error.to_string());
+            if status == StatusCode::SERVICE_UNAVAILABLE {
+                reply.headers.insert(header::RETRY_AFTER, RETRY_AFTER);
+            }
+            return reply;
         }
         tracing::info!(%error, "no answer could be had from the origin");
         let text = match status {
@@ -234,6 +238,12 @@ impl Manner {
         }
         if let Some(age) = served.age {
             headers.insert(header::AGE, HeaderValue::from(age.as_secs()));
+        }
+        if let Some(rendition) = &served.rendition {
+            rendition.sign(served.head.status(), &mut headers);
+        }
+        if let Some(policy) = &served.route.transform {
+            advise(policy, &mut headers);
         }
         self.sign(&mut headers, &served.cache_status);
         headers
@@ -296,10 +306,13 @@ impl Served {
 
     /// A body that still arrives may be held in a window only: several ranges of it are not promised.
     fn in_order(&self, ranges: Ranges) -> Ranges {
+        let any_order = match self.head {
+            Head::Stored(_) => true,
+            Head::Variant { .. } => self.body.is_at_hand(),
+            _ => false,
+        };
         match ranges {
-            Ranges::Some(several) if several.len() > 1 && !matches!(self.head, Head::Stored(_)) => {
-                Ranges::Whole
-            }
+            Ranges::Some(several) if several.len() > 1 && !any_order => Ranges::Whole,
             ranges => ranges,
         }
     }
@@ -381,7 +394,10 @@ fn status_of(error: &ServeError) -> (StatusCode, Outcome) {
     match error {
         ServeError::NoRoute | ServeError::Reserved => (StatusCode::NOT_FOUND, Outcome::Refused),
         ServeError::OnlyIfCached => (StatusCode::GATEWAY_TIMEOUT, Outcome::Refused),
-        ServeError::Url(_) => (StatusCode::BAD_REQUEST, Outcome::Refused),
+        ServeError::Url(_) | ServeError::Spec(_) => (StatusCode::BAD_REQUEST, Outcome::Refused),
+        ServeError::Overloaded(_) => (StatusCode::SERVICE_UNAVAILABLE, Outcome::Refused),
+        ServeError::Variant(_) => (StatusCode::UNPROCESSABLE_ENTITY, Outcome::Refused),
+        ServeError::Source(_) => (StatusCode::BAD_GATEWAY, Outcome::Failed),
         ServeError::Origin(error) => of_origin(error),
         ServeError::Flight(Flight::Origin(error)) => of_origin(error),
         ServeError::Flight(Flight::Deadline) => (StatusCode::GATEWAY_TIMEOUT, Outcome::Failed),

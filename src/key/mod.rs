@@ -11,8 +11,11 @@ mod query;
 
 pub use query::{Keep, Order, QueryPolicy, Versioned};
 
+use crate::base::digest::{Digest, Hex};
 use std::borrow::Cow;
-use std::fmt;
+use std::fmt::{self, Write};
+
+const VARIANT: &str = "variant://";
 
 /// BLAKE3-128 of a key's text, the same on every node. A fast hash without a key would let an attacker choose
 /// two URLs of one name.
@@ -146,6 +149,35 @@ impl CacheKey {
         }
     }
 
+    /// The key of what is made of a source's bytes, `variant://<digest>/<spec>`: whatever URLs have these bytes. No URL
+    /// begins so.
+    pub fn variant(source: &Digest, spec: impl fmt::Display) -> CacheKey {
+        let mut text = String::with_capacity(256);
+        text.push_str(VARIANT);
+        write!(text, "{source}").expect("a string takes all");
+        let path_start = text.len();
+        write!(text, "/{spec}").expect("a string takes all");
+        CacheKey {
+            name: KeyName::of(&text),
+            url_end: text.len(),
+            text,
+            host_start: VARIANT.len(),
+            path_start,
+        }
+    }
+
+    /// From the text of [`CacheKey::variant`].
+    pub fn of_variant(text: &str) -> CacheKey {
+        let after = text.get(VARIANT.len()..).unwrap_or_default();
+        CacheKey {
+            name: KeyName::of(text),
+            text: text.to_owned(),
+            host_start: VARIANT.len().min(text.len()),
+            path_start: VARIANT.len().min(text.len()) + after.find('/').unwrap_or(after.len()),
+            url_end: text.len(),
+        }
+    }
+
     /// The name of something that belongs to this key, alternate or not, and has no entry of its own.
     pub fn name_of(&self, belonging: impl fmt::Display) -> KeyName {
         KeyName::of(&format!("{} {belonging}", self.text))
@@ -171,7 +203,8 @@ impl CacheKey {
 }
 
 impl KeyName {
-    fn of(text: &str) -> Self {
+    /// Of a key's text.
+    pub fn of(text: &str) -> Self {
         let hash = blake3::hash(text.as_bytes());
         KeyName(*hash.as_bytes().first_chunk().expect("32 bytes hold 16"))
     }
@@ -230,7 +263,7 @@ impl fmt::Debug for CacheKey {
 
 impl fmt::Debug for KeyName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        write!(f, "{}", Hex(&self.0))
     }
 }
 

@@ -166,7 +166,7 @@ impl Fill {
         if !same_representation(&Validators::of(&stored), &Validators::of(&response.headers)) {
             return Fit::No;
         }
-        let Some(body) = Body::stored(store, &self.key, &part.entry.body, 1).await else {
+        let Some(body) = Body::stored(store, Some(self.key.name()), &part.entry.body, 1).await else {
             return Fit::No;
         };
         let piece = Piece::new(body, part.entry.body.length);

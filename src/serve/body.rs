@@ -5,7 +5,8 @@
 
 use super::failure::FlightFailure;
 use super::flight::Ticket;
-use crate::key::CacheKey;
+use crate::base::digest::Digest;
+use crate::key::KeyName;
 use crate::store::{Body as StoredBody, PART_BYTES, Store};
 use crate::upstream::{OriginBody, OriginError};
 use bytes::Bytes;
@@ -18,6 +19,13 @@ pub(crate) enum Body {
     Parts(Parts),
     Flight(Ticket),
     Origin(OriginBody),
+    /// Of a stored entry, and not looked for: a variant may answer without it.
+    Later,
+    /// A body that can be read only once, of which the first bytes have been.
+    Begun {
+        before: Bytes,
+        rest: Box<Body>,
+    },
     /// A body whose first byte is at `start` of the whole.
     From {
         start: u64,
@@ -28,8 +36,11 @@ pub(crate) enum Body {
 /// Why a body that was begun can not be finished.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BodyError {
-    #[error("a part of the stored body has been evicted; the answer breaks off")]
+    #[error("a part of the stored body has been evicted")]
     PartGone,
+    /// A mistake of the edge's own.
+    #[error("the stored body was to be read before it was looked for")]
+    NotLookedFor,
     #[error(transparent)]
     Flight(#[from] FlightFailure),
     #[error(transparent)]
@@ -46,6 +57,29 @@ impl Body {
         }
     }
 
+    /// Of a body that has come whole, where that is known.
+    pub(super) fn digest(&self) -> Option<Digest> {
+        match self {
+            Body::Flight(ticket) => ticket.digest(),
+            _ => None,
+        }
+    }
+
+    /// Whether it is still on its way here: its client must not wait for more than has come.
+    pub(crate) fn is_arriving(&self) -> bool {
+        match self {
+            Body::Flight(_) | Body::Origin(_) => true,
+            Body::Begun { rest, .. } => rest.is_arriving(),
+            Body::From { body, .. } => body.is_arriving(),
+            Body::Empty | Body::Whole(_) | Body::Parts(_) | Body::Later => false,
+        }
+    }
+
+    /// Whether all of it can be read, in any order.
+    pub(crate) fn is_at_hand(&self) -> bool {
+        matches!(self, Body::Whole(_) | Body::Parts(_))
+    }
+
     /// The bytes of a representation from `start` on.
     pub(crate) fn from_offset(start: u64, body: Body) -> Body {
         Body::From {
@@ -57,7 +91,7 @@ impl Body {
     /// The body of a stored entry, or `None` when a part of it is no longer stored.
     pub(crate) async fn stored(
         store: &Store,
-        key: &CacheKey,
+        name: Option<KeyName>,
         body: &StoredBody,
         read_ahead: usize,
     ) -> Option<Body> {
@@ -67,7 +101,7 @@ impl Body {
         if body.length <= PART_BYTES as u64 {
             return store.load_part(&body.part(0)).await.map(Body::Whole);
         }
-        Parts::open(store, key, body, read_ahead).await.map(Body::Parts)
+        Parts::open(store, name, body, read_ahead).await.map(Body::Parts)
     }
 
     /// The next chunk at `offset`, at most up to `end`; `None` is the body's end. A body that is passed
@@ -79,6 +113,11 @@ impl Body {
             Body::Parts(parts) => parts.read_at(offset, end).await?,
             Body::Flight(ticket) => ticket.read_at(offset).await?,
             Body::Origin(body) => body.next().await?,
+            Body::Later => return Err(BodyError::NotLookedFor),
+            Body::Begun { before, rest } => match slice_from(before, offset) {
+                Some(bytes) => Some(bytes),
+                None => Box::pin(rest.read_at(offset, end)).await?,
+            },
             Body::From { start, body } => match offset.checked_sub(*start) {
                 Some(within) => Box::pin(body.read_at(within, end - *start)).await?,
                 None => None,
@@ -101,7 +140,8 @@ fn slice_from(bytes: &Bytes, offset: u64) -> Option<Bytes> {
 /// A stored body of several parts.
 pub(crate) struct Parts {
     store: Store,
-    key: CacheKey,
+    /// Of the entry that goes where a part of it has gone.
+    name: Option<KeyName>,
     body: StoredBody,
     read_ahead: u32,
     /// Parts being loaded from the SSD, in order.
@@ -111,13 +151,18 @@ pub(crate) struct Parts {
 impl Parts {
     /// `None` when a part is certainly gone or the first can not be had, so that the answer need not break
     /// off later.
-    async fn open(store: &Store, key: &CacheKey, body: &StoredBody, read_ahead: usize) -> Option<Parts> {
+    async fn open(
+        store: &Store,
+        name: Option<KeyName>,
+        body: &StoredBody,
+        read_ahead: usize,
+    ) -> Option<Parts> {
         if !store.holds_body(body) {
             return None;
         }
         let mut parts = Parts {
             store: store.clone(),
-            key: key.clone(),
+            name,
             body: *body,
             read_ahead: u32::try_from(read_ahead).unwrap_or(u32::MAX),
             coming: VecDeque::new(),
@@ -133,7 +178,7 @@ impl Parts {
         let index = (offset / PART_BYTES as u64) as u32;
         let Some(part) = self.part(index, end).await else {
             // The next request starts anew.
-            self.store.remove(&self.key);
+            self.name.into_iter().for_each(|name| self.store.forget(name));
             return Err(BodyError::PartGone);
         };
         Ok(slice_from(&part, offset % PART_BYTES as u64))
@@ -172,5 +217,16 @@ impl Parts {
 impl Drop for Parts {
     fn drop(&mut self) {
         self.coming.iter().for_each(|(_, load)| load.abort());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_body_that_was_not_looked_for_is_not_said_to_be_gone() {
+        let error = Body::Later.read_at(0, 1).await.unwrap_err();
+        assert!(matches!(error, BodyError::NotLookedFor), "{error}");
     }
 }

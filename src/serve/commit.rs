@@ -196,7 +196,7 @@ impl Fill {
 
     async fn bytes_of(&self, part: &Part) -> Option<Vec<Bytes>> {
         let length = part.entry.body.length;
-        let body = Body::stored(&self.fills.store, &self.key, &part.entry.body, 1).await?;
+        let body = Body::stored(&self.fills.store, Some(self.key.name()), &part.entry.body, 1).await?;
         let mut piece = Piece::new(body, length);
         let mut chunks = Vec::new();
         while let Some(chunk) = piece.next().await.ok()? {

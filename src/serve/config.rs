@@ -1,8 +1,10 @@
 //! Routes: which origin answers for a host and path, and by which policy.
 
+use super::variants::config as variants;
 use crate::base::problem::Problems;
 use crate::base::units::{ByteSize, Span};
 use crate::http::hop::stays_out_of_fills;
+use crate::spec::config::Transform;
 use http::HeaderName;
 use http::header::ACCEPT_ENCODING;
 use serde::{Deserialize, Serialize};
@@ -25,6 +27,9 @@ pub struct Config {
     pub pass_memory: Span,
     /// Parts of a large body that are read ahead of the client.
     pub read_ahead: usize,
+    pub transform: variants::Config,
+    /// By the name that `wm` gives.
+    pub watermarks: BTreeMap<String, variants::Watermark>,
 }
 
 /// One route. The longest path prefix of the most precise host wins.
@@ -53,6 +58,7 @@ pub struct Route {
     pub object_bytes_max: ByteSize,
     /// Media types to store, `image/*` for a family, `*` for any.
     pub content_types: Vec<String>,
+    pub transform: Transform,
 }
 
 /// How long what is kept.
@@ -163,6 +169,8 @@ impl Default for Config {
             pass_patience: Span::secs(5),
             pass_memory: Span::secs(60),
             read_ahead: 3,
+            transform: variants::Config::default(),
+            watermarks: BTreeMap::new(),
         }
     }
 }
@@ -188,6 +196,7 @@ impl Default for Route {
             version_parameter: Some("v".into()),
             object_bytes_max: ByteSize::mib(64),
             content_types: vec!["image/*".into()],
+            transform: Transform::default(),
         }
     }
 }
@@ -271,6 +280,10 @@ impl Config {
         );
         problems.check("pass_memory", self.pass_memory, Span::millis(0)..=Span::days(1));
         problems.check("read_ahead", self.read_ahead, 0..=16);
+        problems.below("transform", |p| self.transform.validate(p));
+        for (name, watermark) in &self.watermarks {
+            problems.below(format!("watermarks.{name}"), |p| watermark.validate(p));
+        }
     }
 }
 
@@ -297,6 +310,7 @@ impl Route {
             ByteSize::kib(1)..=ByteSize::gib(4),
         );
         problems.below("ttl", |p| self.ttl.validate(p));
+        problems.below("transform", |p| self.transform.validate(p));
         for name in self.vary.by_header.keys().filter(|name| !can_select(name)) {
             problems.refuse(&format!("vary.by_header.{name}"), name, FIELD_ALLOWED);
         }

@@ -5,6 +5,7 @@
 
 use crate::http::reuse::Failure;
 use crate::upstream::OriginError;
+use http::StatusCode;
 use std::sync::Arc;
 
 /// Why a flight ended without its whole body.
@@ -36,4 +37,9 @@ impl From<OriginError> for FlightFailure {
     fn from(error: OriginError) -> Self {
         FlightFailure::Origin(Arc::new(error))
     }
+}
+
+/// RFC 5861 section 4: the statuses in whose place a stale response may be served.
+pub(super) fn is_at_origin(status: StatusCode) -> bool {
+    matches!(status.as_u16(), 500 | 502 | 503 | 504)
 }

@@ -11,13 +11,13 @@
 
 use super::ask::Reply;
 use super::board::Landing;
+use super::brief_memory::BriefMemory;
 use super::config::Config;
 use super::failure::FlightFailure;
 use super::flight::{Audience, BUDGET_UNIT, EntrySource, Retention};
 use super::head::{Alternate, Fate, FlightHead};
 use super::indexes::Indexes;
 use super::invalidations::{Era, Invalidations};
-use super::pass_memory::PassMemory;
 use super::route::Route;
 use super::served::Part;
 use super::source::Source;
@@ -42,7 +42,8 @@ use tokio_util::task::TaskTracker;
 /// All fills of the edge: what they share, and a way to wait for them.
 pub(crate) struct Fills {
     pub(super) store: Store,
-    pub(super) pass_memory: PassMemory,
+    /// Of URLs whose responses may not be shared, so that their requests need not queue for each other.
+    pub(super) pass_memory: BriefMemory<()>,
     pub(super) invalidations: Invalidations,
     pub(super) indexes: Indexes,
     tracker: TaskTracker,
@@ -107,7 +108,7 @@ impl Fills {
         let units = (config.fill_bytes_max.bytes() / BUDGET_UNIT) as usize;
         Fills {
             store,
-            pass_memory: PassMemory::new(config.pass_memory.get()),
+            pass_memory: BriefMemory::new(config.pass_memory.get()),
             invalidations: Invalidations::new(),
             indexes: Indexes::default(),
             tracker: TaskTracker::new(),
@@ -237,7 +238,7 @@ impl Fill {
             return;
         }
         if let Fate::Private(_) = fate {
-            self.fills.pass_memory.remember(self.key.name(), clock::now());
+            self.fills.pass_memory.remember(self.key.name(), (), clock::now());
         }
         if !status.is_server_error() && self.extent == Extent::Whole {
             self.fills.store.remove(&self.key);
@@ -264,6 +265,7 @@ impl Fill {
             None
         };
         let received = self.receive_body(&mut incoming, retention, deadline).await?;
+        let digest = received.as_ref().map(|received| received.body.digest);
         if let (Fate::Stored(lifetime), Some(received)) = (fate, received) {
             self.commit(&incoming, lifetime, received).await;
         }
@@ -271,7 +273,7 @@ impl Fill {
         if let Some(head) = head {
             flight.open(head, retention);
         }
-        flight.complete();
+        flight.complete(digest);
         Ok(())
     }
 
@@ -383,7 +385,7 @@ impl Fill {
     /// all fills share.
     fn keeps(&self, length: u64) -> bool {
         if length > self.route.object_bytes_max {
-            self.fills.pass_memory.remember(self.key.name(), clock::now());
+            self.fills.pass_memory.remember(self.key.name(), (), clock::now());
             return false;
         }
         let flight = &self.landing.flight;

@@ -10,6 +10,7 @@
 use super::Hints;
 use super::failure::FlightFailure;
 use super::head::FlightHead;
+use crate::base::digest::Digest;
 use crate::base::metrics::Metrics;
 use crate::store::Entry;
 use crate::upstream::Interim;
@@ -75,7 +76,8 @@ struct State {
 enum Stage {
     Waiting,
     Open(Arc<FlightHead>),
-    Complete(Arc<FlightHead>),
+    /// With the digest of a body that was kept whole.
+    Complete(Arc<FlightHead>, Option<Digest>),
     Entry(Arc<Entry>, EntrySource),
     Failed(FlightFailure),
     Broken(Arc<FlightHead>, FlightFailure),
@@ -146,12 +148,12 @@ impl Flight {
         state.chunks.push_back((start, chunk));
     }
 
-    /// The body is whole.
-    pub(crate) fn complete(&self) {
+    /// The body is whole, and where it was kept so, this is its digest.
+    pub(crate) fn complete(&self, digest: Option<Digest>) {
         self.change(|state| {
             if let Stage::Open(head) = &state.stage {
                 state.visible = state.end;
-                state.stage = Stage::Complete(head.clone());
+                state.stage = Stage::Complete(head.clone(), digest);
             }
         });
     }
@@ -276,7 +278,9 @@ impl Flight {
     fn landed_now(&self) -> Poll<Landed> {
         Poll::Ready(match &self.state.lock().stage {
             Stage::Waiting => return Poll::Pending,
-            Stage::Open(head) | Stage::Complete(head) | Stage::Broken(head, _) => Landed::Head(head.clone()),
+            Stage::Open(head) | Stage::Complete(head, _) | Stage::Broken(head, _) => {
+                Landed::Head(head.clone())
+            }
             Stage::Entry(entry, source) => Landed::Entry(entry.clone(), *source),
             Stage::Failed(failure) => Landed::Failed(failure.clone()),
         })
@@ -295,7 +299,7 @@ impl Flight {
             Found::Chunk(bytes) => Poll::Ready(Ok(Some(bytes))),
             Found::Forgotten => Poll::Ready(Err(FlightFailure::Overtaken)),
             Found::NotYet => match &state.stage {
-                Stage::Complete(_) | Stage::Entry(..) => Poll::Ready(Ok(None)),
+                Stage::Complete(..) | Stage::Entry(..) => Poll::Ready(Ok(None)),
                 Stage::Broken(_, failure) | Stage::Failed(failure) => Poll::Ready(Err(failure.clone())),
                 Stage::Waiting | Stage::Open(_) => Poll::Pending,
             },
@@ -366,6 +370,14 @@ impl Ticket {
         state.readers[reader] = Some(0);
         drop(state);
         Ticket { flight, reader }
+    }
+
+    /// Of a body that has come whole, and was kept so.
+    pub(crate) fn digest(&self) -> Option<Digest> {
+        match self.flight.state.lock().stage {
+            Stage::Complete(_, digest) => digest,
+            _ => None,
+        }
     }
 
     /// Waits for the header. Who asked first hears the interim responses that precede it: whether the answer is for the
@@ -497,7 +509,7 @@ mod tests {
             "the next byte has not arrived"
         );
         landing.flight.push(Bytes::from_static(b"def"));
-        landing.flight.complete();
+        landing.flight.complete(None);
         let late = match flights.join(name(1), era()) {
             Joined::Follower(ticket) => ticket,
             Joined::Leader(..) => panic!("the flight has not landed"),
@@ -516,7 +528,7 @@ mod tests {
         landing.flight.push(Bytes::from_static(b"abc"));
         landing.flight.withhold(Bytes::from_static(b"def"));
         assert!(ticket.read_at(3).now_or_never().is_none());
-        landing.flight.complete();
+        landing.flight.complete(None);
         assert_eq!(ticket.read_at(3).await.unwrap().unwrap(), "def");
     }
 

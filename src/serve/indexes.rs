@@ -3,6 +3,7 @@
 //! Invariant: an index that is gone takes all its alternates with it: the next one has another series, which is part of
 //! its alternates' keys. It does not know flights.
 
+use crate::base::digest::Hex;
 use crate::http::alternates::{Alternates, Known};
 use crate::http::freshness::Lifetime;
 use crate::http::vary::{Fields, Selection, VaryPolicy};
@@ -30,8 +31,7 @@ impl fmt::Display for Distinction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}-", self.series)?;
         let digest = self.selection.digest();
-        let mut bytes = digest.as_bytes().iter().take(SELECTION_BYTES);
-        bytes.try_for_each(|byte| write!(f, "{byte:02x}"))
+        write!(f, "{}", Hex(&digest.as_bytes()[..SELECTION_BYTES]))
     }
 }
 

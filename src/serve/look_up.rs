@@ -54,7 +54,7 @@ pub(super) async fn look_up(store: &Store, trip: &Trip<'_>, read_ahead: usize) -
         return Found {
             key: url.clone(),
             index: None,
-            held: hold(store, url, entry, read_ahead).await,
+            held: hold(store, url, entry, trip, read_ahead).await,
         };
     }
     let Some(key) = selected_key(url, &entry, &trip.headers, &trip.route.policy.vary) else {
@@ -63,7 +63,7 @@ pub(super) async fn look_up(store: &Store, trip: &Trip<'_>, read_ahead: usize) -
     };
     let held = match load(store, &key).await {
         Some(alternate) if alternate.kind() != EntryKind::Index => {
-            hold(store, &key, alternate, read_ahead).await
+            hold(store, &key, alternate, trip, read_ahead).await
         }
         _ => Held::Nothing,
     };
@@ -81,9 +81,12 @@ pub(super) async fn load(store: &Store, key: &CacheKey) -> Option<Arc<Entry>> {
     }
 }
 
-/// An entry without its body is none.
-async fn hold(store: &Store, key: &CacheKey, entry: Arc<Entry>, read_ahead: usize) -> Held {
-    let Some(body) = Body::stored(store, key, &entry.body, read_ahead).await else {
+/// An entry without its body is none, unless a variant may answer for it.
+async fn hold(store: &Store, key: &CacheKey, entry: Arc<Entry>, trip: &Trip<'_>, read_ahead: usize) -> Held {
+    if trip.wish().is_some() && entry.kind() == EntryKind::Whole {
+        return Held::Whole(entry, Body::Later);
+    }
+    let Some(body) = Body::stored(store, Some(key.name()), &entry.body, read_ahead).await else {
         return Held::Nothing;
     };
     if entry.kind() == EntryKind::Whole {

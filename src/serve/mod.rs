@@ -14,6 +14,7 @@
 mod ask;
 mod board;
 pub(crate) mod body;
+mod brief_memory;
 mod commit;
 pub mod config;
 mod failure;
@@ -25,17 +26,19 @@ mod indexes;
 mod invalidations;
 mod look_up;
 mod pass;
-mod pass_memory;
 mod refresh_by_head;
+mod rendition;
 mod request;
 pub mod route;
 pub(crate) mod served;
 mod source;
+mod step;
 mod trip;
+pub(crate) mod variants;
+mod way;
 
-use crate::base::clock;
 use crate::base::metrics::{Metrics, Outcome};
-use crate::http::cache_status::{CacheStatus, Collapsed, Stored, Why};
+use crate::http::cache_status::{Collapsed, Stored, Why};
 use crate::http::reuse::{Failure, Reuse};
 use crate::key::CacheKey;
 use crate::store::{Entry, EntryKind, Store};
@@ -46,15 +49,18 @@ pub(crate) use failure::FlightFailure;
 use fill::{Fill, Fills, Previous};
 use flight::{EntrySource, Landed, Ticket};
 use head::{Fate, FlightHead};
-use http::{Method, StatusCode};
+use http::StatusCode;
 use indexes::selected_key;
+use invalidations::Era;
 use look_up::{Found, Held, look_up};
 pub(crate) use request::Request;
 use route::{Caching, Routes};
 use served::Role;
 pub(crate) use served::{Answer, Head, Pass, ServeError, Served};
 use std::sync::Arc;
+use step::Step;
 use trip::{AskedOrigin, Extent, Trip};
+use variants::{Rendered, Rendering, Variants, Watermarks};
 
 /// A look-up may have to be done again, because what it led to turned out to be for other requests; after so many, the
 /// request goes through by itself.
@@ -69,6 +75,7 @@ pub(crate) struct Engine {
     store: Store,
     flights: Arc<Flights>,
     fills: Arc<Fills>,
+    variants: Arc<Variants>,
     metrics: Arc<Metrics>,
     read_ahead: usize,
     /// The name this edge carries in `Via`.
@@ -90,33 +97,19 @@ struct Wanted {
     extent: Extent,
 }
 
-/// How far a request has come.
-enum Step {
-    Answered(Box<Answer>),
-    /// What was found was for others.
-    LookAgain,
-}
-
-impl Step {
-    fn served(served: Served) -> Self {
-        Step::answered(Answer::Served(served))
-    }
-
-    fn answered(answer: Answer) -> Self {
-        Step::Answered(Box::new(answer))
-    }
-}
-
 impl Engine {
     pub(crate) fn new(
         config: &config::Config,
         routes: Routes,
         store: Store,
+        watermarks: &Watermarks,
         name: &str,
         metrics: Arc<Metrics>,
     ) -> Self {
+        let variants = Variants::new(&config.transform, watermarks, store.clone(), metrics.clone());
         Engine {
             routes,
+            variants: Arc::new(variants),
             flights: Arc::new(Flights::new(metrics.clone())),
             fills: Arc::new(Fills::new(config, store.clone())),
             read_ahead: config.read_ahead,
@@ -132,7 +125,7 @@ impl Engine {
     /// When no route covers the request, or its URL is malformed.
     pub(crate) fn serve_at_once(&self, request: &Request<'_>) -> Result<Option<Served>, ServeError> {
         let trip = Trip::set_out(&self.routes, request)?;
-        if !reads(request.method) || trip.route.caching == Caching::Off {
+        if !request.reads() || trip.route.caching == Caching::Off {
             return Ok(None);
         }
         Ok(self.serve_from_memory(&trip))
@@ -146,14 +139,18 @@ impl Engine {
     /// stand in.
     pub(crate) async fn serve(&self, request: &Request<'_>, hints: &Hints) -> Result<Answer, ServeError> {
         let trip = Trip::set_out(&self.routes, request)?;
-        if !reads(request.method) {
+        if !request.reads() {
             return Ok(Answer::Pass(trip.pass_order(&self.name, Why::Method)));
         }
         if trip.route.caching == Caching::Off {
             return Ok(self.pass_order(&trip, Why::Bypass));
         }
         for _ in 0..LOOKS_MAX {
-            if let Step::Answered(answer) = self.serve_found(&trip, hints).await? {
+            let era = self.era(&trip);
+            let Step::Answered(answer) = self.serve_found(&trip, hints).await? else {
+                continue;
+            };
+            if let Step::Answered(answer) = self.rendered(&trip, era, *answer).await? {
                 return Ok(*answer);
             }
         }
@@ -171,8 +168,37 @@ impl Engine {
         if entry.kind() != EntryKind::Whole || entry.lifetime.reuse(trip.now, &trip.control) != Reuse::Serve {
             return None;
         }
-        let body = Body::in_memory(&self.store, &entry.body)?;
-        Some(trip.stored(entry, body))
+        match &trip.rendition {
+            None => {
+                let body = Body::in_memory(&self.store, &entry.body)?;
+                Some(trip.stored(entry, body))
+            }
+            Some(rendition) => self.rendered_from_memory(trip, entry, rendition),
+        }
+    }
+
+    /// Answers as the request wishes: with the variant it names, or what stands in for it.
+    async fn rendered(&self, trip: &Trip<'_>, era: Era, answer: Answer) -> Result<Step, ServeError> {
+        let (served, rendition) = match (answer, &trip.rendition) {
+            (Answer::Served(served), Some(rendition)) => (served, rendition),
+            (answer, _) => return Ok(Step::answered(answer)),
+        };
+        let rendering = Rendering {
+            url: &trip.target.key,
+            era,
+            control: trip.control,
+            rendition,
+        };
+        match self.render(served, &rendering).await? {
+            Rendered::Served(served) => Ok(Step::served(*served)),
+            Rendered::SourceGone(entry) => {
+                // It may have been fetched again meanwhile.
+                if let Some(entry) = entry.filter(|entry| !self.store.holds_body(&entry.body)) {
+                    self.store.remove_if_same(&entry);
+                }
+                Ok(Step::LookAgain)
+            }
+        }
     }
 
     async fn serve_found(&self, trip: &Trip<'_>, hints: &Hints) -> Result<Step, ServeError> {
@@ -275,7 +301,7 @@ impl Engine {
                 self.serve_landed(trip, &wanted, boarded.role, renewed, source)
                     .await
             }
-            Landed::Head(head) if failed_at_origin(head.status) && stands_in(Failure::Error) => Ok(
+            Landed::Head(head) if failure::is_at_origin(head.status) && stands_in(Failure::Error) => Ok(
                 Step::served(trip.stand_in(wanted.why, Some(head.status), entry, body)),
             ),
             Landed::Failed(failure) if stands_in(failure.kind()) => {
@@ -298,7 +324,11 @@ impl Engine {
         if trip.control.only_if_cached {
             return Err(ServeError::OnlyIfCached);
         }
-        let is_private = self.fills.pass_memory.holds(&wanted.key.name(), trip.now);
+        let is_private = self
+            .fills
+            .pass_memory
+            .recall(&wanted.key.name(), trip.now)
+            .is_some();
         if is_private || trip.control.no_store {
             return Ok(Some(self.pass_order(trip, wanted.why)));
         }
@@ -329,30 +359,7 @@ impl Engine {
             (Role::Follower, _) => (Outcome::Coalesced, Collapsed::Yes),
             (Role::Leader, _) => (Outcome::Miss, Collapsed::No),
         };
-        let (stored, lifetime, detail) = match head.fate {
-            Fate::Stored(lifetime) => (Stored::Yes, Some(lifetime), None),
-            Fate::Shared(detail) | Fate::Private(detail) => (Stored::No, None, Some(detail)),
-        };
-        // Time has passed since the request: by its clock the response would be younger than its origin said.
-        let now = clock::now();
-        let ttl = lifetime.map(|lifetime| lifetime.ttl(now));
-        let status = Some(head.status.as_u16());
-        Step::served(Served {
-            outcome,
-            cache_status: CacheStatus::Forward {
-                why,
-                status,
-                stored,
-                collapsed,
-                ttl,
-                detail,
-            },
-            age: lifetime.map(|lifetime| lifetime.age(now)),
-            versioning: trip.versioning(lifetime),
-            head: Head::Flight(head, boarded.role),
-            body: Body::Flight(boarded.ticket),
-            route: trip.route.clone(),
-        })
+        Step::served(trip.of_flight(why, head, boarded, outcome, collapsed))
     }
 
     /// A flight ended with a stored entry: the origin confirmed it, or it was stored meanwhile.
@@ -372,7 +379,9 @@ impl Engine {
         if is_for_others {
             return Ok(Step::LookAgain);
         }
-        let Some(body) = Body::stored(&self.store, &wanted.key, &entry.body, self.read_ahead).await else {
+        let Some(body) =
+            Body::stored(&self.store, Some(wanted.key.name()), &entry.body, self.read_ahead).await
+        else {
             // The next look finds nothing, and asks for the whole.
             self.store.remove(&wanted.key);
             return Ok(Step::LookAgain);
@@ -389,19 +398,24 @@ impl Engine {
         }))
     }
 
+    fn era(&self, trip: &Trip<'_>) -> Era {
+        self.fills.invalidations.era(&trip.target.key.name())
+    }
+
     fn pass_order(&self, trip: &Trip<'_>, why: Why) -> Answer {
         Answer::Pass(trip.pass_order(&self.name, why))
     }
 
-    /// Waits until no fill is under way.
+    /// Waits until no fill is under way, and no variant is being made.
     pub(crate) async fn drain(&self) {
         self.fills.drain().await;
+        self.variants.drain().await;
     }
 
     /// Boards the flight for what is wanted, starting it where none is under way.
     fn fly(&self, trip: &Trip<'_>, wanted: &Wanted) -> Boarded {
         let url = &trip.target.key;
-        let era = self.fills.invalidations.era(&url.name());
+        let era = self.era(trip);
         let name = trip.flight_name(&wanted.key, &wanted.extent);
         match self.flights.join(name, era) {
             Joined::Follower(ticket) => Boarded {
@@ -430,13 +444,4 @@ impl Engine {
             }
         }
     }
-}
-
-fn reads(method: &Method) -> bool {
-    matches!(*method, Method::GET | Method::HEAD)
-}
-
-/// RFC 5861 section 4: the statuses in whose place a stale response may be served.
-fn failed_at_origin(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 500 | 502 | 503 | 504)
 }

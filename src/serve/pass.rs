@@ -7,9 +7,11 @@ use super::Engine;
 use super::body::Body;
 use super::route::{Route, Versioning};
 use super::served::{Head, Pass, PassedHead, ServeError, Served};
+use super::variants::Rendering;
 use crate::base::metrics::Outcome;
 use crate::http::cache_status::{CacheStatus, Collapsed, Stored, Why};
 use crate::http::invalidation::{Asked, invalidates, named_targets};
+use crate::http::reuse::RequestControl;
 use crate::key::{CacheKey, normalise_path};
 use crate::upstream::{OriginResponse, RequestBody};
 use http::Method;
@@ -32,14 +34,28 @@ impl Engine {
             why,
             key,
             route,
+            rendition,
         } = pass;
         let asking = Asking {
             method: request.method.clone(),
             path_and_query: request.path_and_query.clone(),
         };
+        let era = self.fills.invalidations.era(&key.name());
         let response = route.origin.exchange(request, body).await?;
         self.invalidate_changed(&key, &asking, &response);
-        Ok(passed(why, response, route))
+        let served = passed(why, response, route);
+        match rendition {
+            None => Ok(served),
+            Some(rendition) => {
+                let rendering = Rendering {
+                    url: &key,
+                    era,
+                    control: RequestControl::default(),
+                    rendition: &rendition,
+                };
+                self.render_passed(served, &rendering).await
+            }
+        }
     }
 
     fn invalidate_changed(&self, url: &CacheKey, asking: &Asking, response: &OriginResponse) {
@@ -97,5 +113,6 @@ fn passed(why: Why, response: OriginResponse, route: Arc<Route>) -> Served {
         body: Body::Origin(body),
         route,
         versioning: Versioning::Plain,
+        rendition: None,
     }
 }

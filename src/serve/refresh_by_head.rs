@@ -42,7 +42,7 @@ impl Fill {
     fn update(&self, entry: &Arc<Entry>, response: &OriginResponse) {
         match self.updated(entry, response) {
             Update::None => {}
-            Update::Stale => self.fills.store.remove_if_same(&self.key, entry),
+            Update::Stale => self.fills.store.remove_if_same(entry),
             Update::Renewed(renewed) => self.fills.store_in(self.era, &self.url, &self.key, |store| {
                 store.renew_entry(&self.key, renewed);
             }),

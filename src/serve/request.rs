@@ -20,3 +20,10 @@ pub(crate) struct Request<'a> {
     pub(crate) client: IpAddr,
     pub(crate) received_at: Timestamp,
 }
+
+impl Request<'_> {
+    /// Whether it may be answered from the cache.
+    pub(crate) fn reads(&self) -> bool {
+        matches!(*self.method, Method::GET | Method::HEAD)
+    }
+}

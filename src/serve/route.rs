@@ -5,9 +5,11 @@
 
 use super::config::{self, StatusPattern};
 pub(crate) use super::config::{Ranges, RequestDirectives};
+use crate::base::digest::Digest;
 use crate::http::freshness::{CachePolicy, Heuristic, SetCookie, StatusRange};
 use crate::http::vary::{Treatment, VaryPolicy};
 use crate::key::{Keep, Order, QueryPolicy, normalise_path};
+use crate::spec::Policy;
 use crate::upstream::Origin;
 use http::{HeaderName, HeaderValue};
 use std::borrow::Cow;
@@ -27,6 +29,8 @@ pub(crate) struct Route {
     pub(crate) ranges: Ranges,
     pub(crate) query: QueryPolicy,
     pub(crate) object_bytes_max: u64,
+    /// `None`: sources are served as they are, and their URLs' parameters are their own.
+    pub(crate) transform: Option<Arc<Policy>>,
     content_types: Vec<MediaRange>,
     browser: Option<Duration>,
 }
@@ -74,6 +78,7 @@ impl Routes {
     pub(crate) fn compile(
         configs: &[config::Route],
         origins: &HashMap<String, Arc<Origin>>,
+        watermarks: &HashMap<String, Digest>,
     ) -> Result<Routes, UnknownOrigin> {
         let mut by_host: Vec<(HostPattern, ByPath)> = Vec::new();
         for config in configs {
@@ -84,7 +89,7 @@ impl Routes {
             })?;
             let host = HostPattern::parse(&config.host);
             let path = normalise_path(&config.path).map_or(config.path.clone(), Cow::into_owned);
-            let route = (path, Arc::new(Route::compile(config, origin.clone())));
+            let route = (path, Arc::new(Route::compile(config, origin.clone(), watermarks)));
             match by_host.iter_mut().find(|(known, _)| *known == host) {
                 Some((_, routes)) => routes.push(route),
                 None => by_host.push((host, vec![route])),
@@ -153,8 +158,16 @@ fn covers_path(prefix: &str, path: &str) -> bool {
 }
 
 impl Route {
-    pub(crate) fn compile(config: &config::Route, origin: Arc<Origin>) -> Self {
+    pub(crate) fn compile(
+        config: &config::Route,
+        origin: Arc<Origin>,
+        watermarks: &HashMap<String, Digest>,
+    ) -> Self {
+        let transform = &config.transform;
         Route {
+            transform: transform
+                .enabled
+                .then(|| Arc::new(Policy::compile(transform, watermarks))),
             origin,
             caching: if config.cache { Caching::On } else { Caching::Off },
             policy: cache_policy(config),
@@ -323,7 +336,7 @@ mod tests {
             })
             .collect();
         let origins = HashMap::from([("default".to_owned(), origin())]);
-        let routes = Routes::compile(&configs, &origins).unwrap();
+        let routes = Routes::compile(&configs, &origins, &HashMap::new()).unwrap();
         let in_order = routes
             .by_host
             .iter()
@@ -368,7 +381,7 @@ mod tests {
 
     #[test]
     fn media_ranges_cover_families_and_ignore_parameters_and_case() {
-        let route = Route::compile(&config::Route::default(), origin());
+        let route = Route::compile(&config::Route::default(), origin(), &HashMap::new());
         assert!(route.stores_type(Some(&HeaderValue::from_static("Image/PNG; q=1"))));
         assert!(!route.stores_type(Some(&HeaderValue::from_static("text/html"))));
         assert!(!route.stores_type(None));

@@ -5,20 +5,40 @@
 //! connections.
 
 use super::body::Body;
+use super::body::BodyError;
 use super::failure::FlightFailure;
 use super::head::{Fate, FlightHead};
+use super::rendition::Rendition;
 use super::route::{Route, Versioning};
+use super::variants::Refusal;
 use crate::base::metrics::Outcome;
 use crate::http::cache_status::{CacheStatus, Why};
 use crate::http::conditional::Validators;
+use crate::http::freshness::Lifetime;
 use crate::http::header_block::HeaderBlock;
 use crate::http::partial::Run;
 use crate::key::{CacheKey, UrlError};
+use crate::spec::SpecError;
 use crate::store::Entry;
 use crate::upstream::{OriginError, OriginRequest};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use std::sync::Arc;
 use std::time::Duration;
+
+/// What a source's header says of its own bytes, and of no variant's.
+static OF_BYTES: [HeaderName; 10] = [
+    header::CONTENT_TYPE,
+    header::CONTENT_LENGTH,
+    header::CONTENT_ENCODING,
+    header::CONTENT_RANGE,
+    header::ETAG,
+    // One source's variants differ by encoder and negotiation, all at one date: it validates none of them.
+    header::LAST_MODIFIED,
+    HeaderName::from_static("content-md5"),
+    HeaderName::from_static("digest"),
+    HeaderName::from_static("content-digest"),
+    HeaderName::from_static("repr-digest"),
+];
 
 /// What serving a request came to.
 pub(crate) enum Answer {
@@ -37,6 +57,8 @@ pub(crate) struct Served {
     pub(crate) body: Body,
     pub(crate) route: Arc<Route>,
     pub(crate) versioning: Versioning,
+    /// `None`: the source as it is, and no request header had a say.
+    pub(crate) rendition: Option<Box<Rendition>>,
 }
 
 /// Where a response's header comes from.
@@ -46,6 +68,11 @@ pub(crate) enum Head {
     Part(Part),
     Flight(Arc<FlightHead>, Role),
     Passed(PassedHead),
+    /// What was made of a source: the source's word on everything but the bytes.
+    Variant {
+        source: Box<Head>,
+        variant: Arc<Entry>,
+    },
 }
 
 /// A stored run of a representation's bytes.
@@ -76,6 +103,7 @@ pub(crate) struct Pass {
     /// Of the request's URL.
     pub(crate) key: CacheKey,
     pub(crate) route: Arc<Route>,
+    pub(crate) rendition: Option<Box<Rendition>>,
 }
 
 /// Why a request got no answer from a route.
@@ -93,18 +121,23 @@ pub(crate) enum ServeError {
     Flight(#[from] FlightFailure),
     #[error(transparent)]
     Origin(#[from] OriginError),
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    #[error("{0}; try again shortly")]
+    Overloaded(Refusal),
+    #[error("no variant of this image can be had: {0}")]
+    Variant(Refusal),
+    #[error("no variant was made, because the source could not be read to its end: {0}")]
+    Source(#[from] BodyError),
 }
 
 impl Served {
     /// The Cache-Control a client sees instead of the origin's, if any: only of a success that is shared from
     /// the cache, so that nothing private is ever called public.
     pub(crate) fn browser_cache_control(&self) -> Option<HeaderValue> {
-        let shared = match &self.head {
-            Head::Stored(_) | Head::Part(_) => true,
-            Head::Flight(head, _) => matches!(head.fate, Fate::Stored(_)),
-            Head::Passed(_) => false,
-        };
-        let age = self.age.filter(|_| shared && self.head.status().is_success())?;
+        let age = self
+            .age
+            .filter(|_| self.head.is_stored() && self.head.status().is_success())?;
         self.route.browser_cache_control(self.versioning, age)
     }
 
@@ -114,6 +147,25 @@ impl Served {
 }
 
 impl Head {
+    /// Whether it is shared from the cache, or will be from now on.
+    pub(crate) fn is_stored(&self) -> bool {
+        self.lifetime().is_some()
+    }
+
+    /// Of what is stored, or will be from now on.
+    pub(crate) fn lifetime(&self) -> Option<Lifetime> {
+        match self {
+            Head::Stored(entry) => Some(entry.lifetime),
+            Head::Part(part) => Some(part.entry.lifetime),
+            Head::Flight(head, _) => match head.fate {
+                Fate::Stored(lifetime) => Some(lifetime),
+                Fate::Shared(_) | Fate::Private(_) => None,
+            },
+            Head::Passed(_) => None,
+            Head::Variant { source, .. } => source.lifetime(),
+        }
+    }
+
     /// That of the whole representation: a stored part is one of a 200.
     pub(crate) fn status(&self) -> StatusCode {
         match self {
@@ -121,6 +173,7 @@ impl Head {
             Head::Part(_) => StatusCode::OK,
             Head::Flight(head, _) => head.status,
             Head::Passed(head) => head.status,
+            Head::Variant { variant, .. } => variant.status,
         }
     }
 
@@ -131,6 +184,7 @@ impl Head {
             Head::Part(part) => Some(part.run.length),
             Head::Flight(head, _) => head.length,
             Head::Passed(head) => head.length,
+            Head::Variant { variant, .. } => Some(variant.body.length),
         }
     }
 
@@ -141,6 +195,30 @@ impl Head {
             Head::Part(part) => part.entry.headers.get(name),
             Head::Flight(head, _) => head.headers.get(name),
             Head::Passed(head) => head.headers.get(name).cloned(),
+            Head::Variant { variant, .. } if OF_BYTES.contains(name) => variant.headers.get(name),
+            Head::Variant { source, .. } => source.get(name),
+        }
+    }
+
+    /// When the origin sent these bytes: of a variant's it never sent any.
+    fn date(&self) -> Option<HeaderValue> {
+        match self {
+            Head::Variant { .. } => None,
+            head => head.get(&header::DATE),
+        }
+    }
+
+    /// All lines of one of the origin's headers.
+    pub(crate) fn get_all(&self, name: &HeaderName) -> Vec<HeaderValue> {
+        match self {
+            Head::Stored(entry) => entry.headers.get_all(name).collect(),
+            Head::Part(part) => part.entry.headers.get_all(name).collect(),
+            Head::Flight(head, _) => head.headers.get_all(name).collect(),
+            Head::Passed(head) => head.headers.get_all(name).iter().cloned().collect(),
+            Head::Variant { variant, .. } if OF_BYTES.contains(name) => {
+                variant.headers.get_all(name).collect()
+            }
+            Head::Variant { source, .. } => source.get_all(name),
         }
     }
 
@@ -159,6 +237,11 @@ impl Head {
                 }
             }
             Head::Passed(head) => map.extend(head.headers.iter().map(|(n, v)| (n.clone(), v.clone()))),
+            Head::Variant { source, variant } => {
+                source.copy_headers(map);
+                OF_BYTES.iter().for_each(|name| drop(map.remove(name)));
+                append(&variant.headers, map);
+            }
         }
     }
 }
@@ -181,7 +264,7 @@ impl StoredValidators {
         StoredValidators {
             etag: head.get(&http::header::ETAG),
             last_modified: head.get(&http::header::LAST_MODIFIED),
-            date: head.get(&http::header::DATE),
+            date: head.date(),
         }
     }
 
@@ -191,5 +274,19 @@ impl StoredValidators {
             last_modified: self.last_modified.as_ref(),
             date: self.date.as_ref(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_of_a_variant_says_what_was_not_done() {
+        let busy = ServeError::Overloaded(Refusal::Overloaded).to_string();
+        assert!(busy.starts_with("the variant was not made"), "{busy}");
+        let broken = ServeError::from(BodyError::PartGone).to_string();
+        assert!(broken.starts_with("no variant was made"), "{broken}");
+        assert!(!broken.contains("the answer"), "none was begun: {broken}");
     }
 }

@@ -4,10 +4,14 @@
 //! Invariant: what is asked on behalf of everybody carries nothing that only one client said and the key does not
 //! hold. Knows nothing of flights or tiers.
 
+use super::Boarded;
 use super::Request;
 use super::body::Body;
+use super::head::{Fate, FlightHead};
+use super::rendition::Rendition;
 use super::route::{Ranges, RequestDirectives, Route, Routes, Versioning};
 use super::served::{Head, Part, Pass, Role, ServeError, Served};
+use super::way::{Way, take};
 use crate::base::clock::{self, Timestamp};
 use crate::base::metrics::Outcome;
 use crate::http::cache_status::{CacheStatus, Collapsed, Stored, Why};
@@ -18,14 +22,12 @@ use crate::http::hop::{
 use crate::http::range::is_one_range;
 use crate::http::reuse::{RequestControl, Reuse};
 use crate::key::{self, CacheKey, KeyName, RequestUrl, Target};
+use crate::spec::Wish;
 use crate::store::Entry;
 use crate::upstream::OriginRequest;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use std::borrow::Cow;
 use std::sync::Arc;
-
-/// Below this path the edge speaks for itself.
-const RESERVED: &str = "/.aquatint/";
 
 /// A request that has found its route and key.
 pub(super) struct Trip<'a> {
@@ -33,8 +35,11 @@ pub(super) struct Trip<'a> {
     /// What the client says end to end: the origin hears nothing else, so that nothing else selects an alternate.
     pub(super) headers: Cow<'a, HeaderMap>,
     pub(super) route: &'a Arc<Route>,
-    /// As the key has it.
+    /// Of the source, as the key has it.
     pub(super) path: Cow<'a, str>,
+    /// Of the source, as the client has it.
+    query: Option<Cow<'a, str>>,
+    pub(super) rendition: Option<Box<Rendition>>,
     pub(super) target: Target,
     pub(super) control: RequestControl,
     pub(super) now: Timestamp,
@@ -53,16 +58,15 @@ pub(crate) enum Extent {
 impl<'a> Trip<'a> {
     /// Route and key are found by one and the same path: no spelling chooses another route's policy.
     pub(super) fn set_out(routes: &'a Routes, request: &'a Request<'a>) -> Result<Trip<'a>, ServeError> {
-        let path = key::normalise_path(request.path)?;
-        if path.starts_with(RESERVED) {
-            return Err(ServeError::Reserved);
-        }
-        let route = routes.find(request.host, &path).ok_or(ServeError::NoRoute)?;
+        let way = Way::find(routes, request, key::normalise_path(request.path)?)?;
+        let Way { route, path, options } = way;
+        let taken = take(request, route, options.as_deref())?;
+        let query = taken.query.clone();
         let url = RequestUrl {
             scheme: request.scheme,
             host: request.host,
             path: &path,
-            query: request.query,
+            query: query.as_deref(),
         };
         let target = key::target(&url, &route.query)?;
         let control = match route.request_directives {
@@ -74,6 +78,8 @@ impl<'a> Trip<'a> {
             headers: end_to_end(request.headers),
             route,
             path,
+            query,
+            rendition: Rendition::of(taken),
             target,
             control,
             now: request.received_at,
@@ -100,16 +106,39 @@ impl Trip<'_> {
     pub(super) fn pass_order(&self, edge: &str, why: Why) -> Pass {
         let mut request = self.origin_request(edge);
         request.path_and_query = self.asked_path_and_query();
+        if self.wishes() {
+            // Conditions and ranges are about the variant: of the source all is needed.
+            request.method = Method::GET;
+            ONLY_THIS_CLIENTS
+                .iter()
+                .for_each(|name| drop(request.headers.remove(name)));
+        }
         Pass {
             request,
             why,
             key: self.target.key.clone(),
             route: self.route.clone(),
+            rendition: self.rendition.clone(),
         }
     }
 
+    /// The variant that is wished for, where one is.
+    pub(super) fn wish(&self) -> Option<&Wish> {
+        self.rendition
+            .as_ref()
+            .and_then(|rendition| rendition.wish.as_deref())
+    }
+
+    fn wishes(&self) -> bool {
+        self.wish().is_some()
+    }
+
     fn asked_path_and_query(&self) -> String {
-        match self.request.query {
+        let query = match self.request.reads() {
+            true => self.query.as_deref(),
+            false => self.request.query,
+        };
+        match query {
             Some(query) => format!("{}?{query}", self.path),
             None => self.path.clone().into_owned(),
         }
@@ -174,12 +203,43 @@ impl Trip<'_> {
         self.of_store(Outcome::Stale, cache_status, Head::Stored(entry), body)
     }
 
-    fn of_store(&self, outcome: Outcome, cache_status: CacheStatus, head: Head, body: Body) -> Served {
-        let lifetime = match &head {
-            Head::Stored(entry) => Some(entry.lifetime),
-            Head::Part(part) => Some(part.entry.lifetime),
-            Head::Flight(..) | Head::Passed(_) => None,
+    /// A response that arrives.
+    pub(super) fn of_flight(
+        &self,
+        why: Why,
+        head: Arc<FlightHead>,
+        boarded: Boarded,
+        outcome: Outcome,
+        collapsed: Collapsed,
+    ) -> Served {
+        let (stored, lifetime, detail) = match head.fate {
+            Fate::Stored(lifetime) => (Stored::Yes, Some(lifetime), None),
+            Fate::Shared(detail) | Fate::Private(detail) => (Stored::No, None, Some(detail)),
         };
+        // Time has passed since the request: by its clock the response would be younger than its origin said.
+        let now = clock::now();
+        let cache_status = CacheStatus::Forward {
+            why,
+            status: Some(head.status.as_u16()),
+            stored,
+            collapsed,
+            ttl: lifetime.map(|lifetime| lifetime.ttl(now)),
+            detail,
+        };
+        Served {
+            outcome,
+            cache_status,
+            age: lifetime.map(|lifetime| lifetime.age(now)),
+            versioning: self.versioning(lifetime),
+            head: Head::Flight(head, boarded.role),
+            body: Body::Flight(boarded.ticket),
+            route: self.route.clone(),
+            rendition: None,
+        }
+    }
+
+    fn of_store(&self, outcome: Outcome, cache_status: CacheStatus, head: Head, body: Body) -> Served {
+        let lifetime = head.lifetime();
         Served {
             outcome,
             cache_status,
@@ -188,6 +248,7 @@ impl Trip<'_> {
             head,
             body,
             route: self.route.clone(),
+            rendition: None,
         }
     }
 
@@ -211,11 +272,14 @@ impl Trip<'_> {
     }
 
     pub(super) fn asks_for_range(&self) -> bool {
-        self.request.headers.contains_key(header::RANGE)
+        !self.wishes() && self.request.headers.contains_key(header::RANGE)
     }
 
-    /// What the request asks for, if that is one range and nothing else: no conditions.
+    /// What the request asks for of the source, if that is one range and nothing else: no conditions.
     fn one_range(&self) -> Option<&HeaderValue> {
+        if self.wishes() {
+            return None;
+        }
         let headers = &self.request.headers;
         let is_conditional = || {
             ONLY_THIS_CLIENTS[1..]
@@ -245,7 +309,7 @@ impl Trip<'_> {
     /// What to ask for where an entry is stale: a HEAD is enough to learn whether it still is what it was.
     pub(super) fn stale_extent(&self) -> Extent {
         match *self.request.method {
-            Method::HEAD => Extent::Header,
+            Method::HEAD if !self.wishes() => Extent::Header,
             _ => Extent::Whole,
         }
     }

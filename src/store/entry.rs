@@ -8,7 +8,7 @@
 use crate::base::digest::Digest;
 use crate::http::freshness::Lifetime;
 use crate::http::header_block::HeaderBlock;
-use crate::key::CacheKey;
+use crate::key::{CacheKey, KeyName};
 use bytes::Bytes;
 use http::StatusCode;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -76,6 +76,11 @@ impl Entry {
     /// The index of a URL's alternates, kept for as long as `lifetime` says.
     pub fn index(key: &CacheKey, headers: HeaderBlock, lifetime: Lifetime) -> Self {
         Entry::new(key, INDEX, headers, lifetime, Body::of(b""))
+    }
+
+    /// Of its key.
+    pub fn name(&self) -> KeyName {
+        KeyName::of(&self.key_text)
     }
 
     pub fn kind(&self) -> Kind {

@@ -109,6 +109,10 @@ impl Memory {
         self.parts.contains(id)
     }
 
+    pub(super) fn remove_part(&self, id: &PartId) {
+        self.parts.remove(id);
+    }
+
     pub(super) fn put_part(&self, id: PartId, bytes: Box<[u8]>) -> Bytes {
         Bytes::from_owner(HeldPart(self.parts.insert(id, bytes)))
     }

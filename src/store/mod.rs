@@ -31,6 +31,7 @@ mod writer;
 pub use entry::{Body, Entry, Kind as EntryKind, PART_BYTES, PartId};
 
 use crate::base::clock;
+use crate::base::digest::Digest;
 use crate::base::metrics::{Kind, Metrics, Tier as TierLabel};
 use crate::key::{CacheKey, KeyName};
 use bytes::Bytes;
@@ -189,11 +190,23 @@ impl Store {
         self.0.shared.remove(key.name());
     }
 
+    /// As [`Store::remove`], by the key's name.
+    pub fn forget(&self, name: KeyName) {
+        self.0.shared.remove(name);
+    }
+
+    /// Forgets an entry and, as far as memory knows the entry, a body of one part: for one that is hardly another's. Whose
+    /// body it was too finds it gone. A larger one may be being read, and stays until it is evicted; so does one of the
+    /// digest `spared`.
+    pub fn discard(&self, name: KeyName, spared: &Digest) {
+        self.0.shared.discard(name, spared);
+    }
+
     /// Forgets `entry`, unless another has taken its place.
-    pub fn remove_if_same(&self, key: &CacheKey, entry: &Entry) {
-        let is_same = |present: Arc<Entry>| present.body == entry.body;
-        if self.0.shared.memory.entry(key.name()).is_none_or(is_same) {
-            self.remove(key);
+    pub fn remove_if_same(&self, entry: &Entry) {
+        let (name, is_same) = (entry.name(), |present: Arc<Entry>| present.body == entry.body);
+        if self.0.shared.memory.entry(name).is_none_or(is_same) {
+            self.forget(name);
         }
     }
 
@@ -386,6 +399,19 @@ impl Shared {
         self.queue.withdraw(name);
         if let Some(ssd) = self.tier.current() {
             ssd.remove_entry(name);
+        }
+    }
+
+    fn discard(&self, name: KeyName, spared: &Digest) {
+        let entry = self.memory.entry(name);
+        self.remove(name);
+        let is_discarded = |body: &Body| body.digest != *spared && body.length <= PART_BYTES as u64;
+        if let Some(body) = entry.map(|entry| entry.body).filter(is_discarded) {
+            let id = body.part(0);
+            self.memory.remove_part(&id);
+            if let Some(ssd) = self.tier.current() {
+                ssd.remove_part(id);
+            }
         }
     }
 

@@ -5,9 +5,11 @@ pub(crate) mod certificate;
 pub(crate) mod client;
 pub(crate) mod edge;
 pub(crate) mod http2;
+pub(crate) mod image;
 pub(crate) mod origin;
 pub(crate) mod picture;
 pub(crate) mod reply;
+pub(crate) mod variant;
 pub(crate) mod wait;
 
 pub(crate) use answer::Answer;
