@@ -6,7 +6,7 @@
 LISTEN ?= 127.0.0.1:8080
 ADMIN ?= 127.0.0.1:9090
 
-.PHONY: help run test bench bench-peers conformance lint
+.PHONY: help run test bench bench-peers bench-images conformance lint
 
 help:
 	@echo "make run          an edge on the sample images of demo/ (LISTEN=$(LISTEN) ADMIN=$(ADMIN))"
@@ -14,6 +14,7 @@ help:
 	@echo "make lint         formatting, clippy, docs, licences, benches that still build"
 	@echo "make bench        criterion benches of the hot pieces"
 	@echo "make bench-peers  against nginx and Varnish, side by side"
+	@echo "make bench-images against sharp, side by side (IMAGES=a directory of photos)"
 	@echo "make conformance  the public suite of HTTP caching, by Node.js"
 
 run:
@@ -32,6 +33,10 @@ bench:
 bench-peers:
 	@scripts/packages build peers
 	benches/peers.sh
+
+bench-images:
+	@scripts/packages build images
+	@benches/images.sh
 
 conformance:
 	@scripts/packages build
