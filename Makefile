@@ -6,7 +6,7 @@
 LISTEN ?= 127.0.0.1:8080
 ADMIN ?= 127.0.0.1:9090
 
-.PHONY: help run test bench bench-peers bench-images conformance lint
+.PHONY: help run test bench bench-peers bench-images conformance fuzz lint
 
 help:
 	@echo "make run          an edge on the sample images of demo/ (LISTEN=$(LISTEN) ADMIN=$(ADMIN))"
@@ -15,6 +15,7 @@ help:
 	@echo "make bench        criterion benches of the hot pieces"
 	@echo "make bench-peers  against nginx and Varnish, side by side"
 	@echo "make bench-images against sharp, side by side (IMAGES=a directory of photos)"
+	@echo "make fuzz         spec, probe and pipeline with any bytes (FUZZ_SECONDS=60 each; nightly Rust, cargo-fuzz)"
 	@echo "make conformance  the public suite of HTTP caching, by Node.js"
 
 run:
@@ -42,6 +43,10 @@ conformance:
 	@scripts/packages build
 	cargo build --bin aquatint
 	@scripts/conformance
+
+fuzz:
+	@scripts/packages build
+	@scripts/fuzz
 
 lint:
 	@scripts/packages build lint
