@@ -249,26 +249,10 @@ fn written_as(kind: Kind) -> Option<Target> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::image::Colours;
     use crate::spec::{Colour, Quality, Turn};
 
     fn probe(kind: Kind) -> Probe {
-        Probe {
-            kind,
-            width: 40,
-            height: 30,
-            turn: Turn::default(),
-            frames: 1,
-            loops: 1,
-            alpha: false,
-            colours: Colours::Rgb,
-            depth: 8,
-            progressive: false,
-            working_bytes: 0,
-            profile: None,
-            copyright: None,
-            artist: None,
-        }
+        Probe::still(kind, 40, 30, &Limits::default()).unwrap()
     }
 
     fn moving(kind: Kind) -> Probe {

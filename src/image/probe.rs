@@ -108,7 +108,7 @@ impl Kind {
 
 impl Probe {
     /// An upright, opaque RGB picture of 8 bits without metadata, if the limits allow its size.
-    fn still(kind: Kind, width: u32, height: u32, limits: &Limits) -> Result<Probe, ImageError> {
+    pub(super) fn still(kind: Kind, width: u32, height: u32, limits: &Limits) -> Result<Probe, ImageError> {
         if width == 0 || height == 0 {
             return Err(ImageError::corrupt(kind.name(), "a side is 0"));
         }
