@@ -57,6 +57,11 @@ impl Body {
         }
     }
 
+    /// Whether all that has come stays readable, and counts as its flight's.
+    pub(super) fn is_kept_whole(&self) -> bool {
+        matches!(self, Body::Flight(ticket) if ticket.is_kept_whole())
+    }
+
     /// Of a body that has come whole, where that is known.
     pub(super) fn digest(&self) -> Option<Digest> {
         match self {

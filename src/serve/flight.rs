@@ -372,6 +372,11 @@ impl Ticket {
         Ticket { flight, reader }
     }
 
+    /// Whether the flight keeps all that has come.
+    pub(crate) fn is_kept_whole(&self) -> bool {
+        matches!(self.flight.state.lock().retention, Retention::Whole)
+    }
+
     /// Of a body that has come whole, and was kept so.
     pub(crate) fn digest(&self) -> Option<Digest> {
         match self.flight.state.lock().stage {

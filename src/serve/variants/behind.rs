@@ -37,7 +37,7 @@ impl Behind {
         self.pending.lock().remove(name);
     }
 
-    /// `None` once closed.
+    /// `None` once closed: see [`Behind::close`].
     pub(super) async fn turn(&self) -> Option<OwnedSemaphorePermit> {
         self.turn.clone().acquire_owned().await.ok()
     }
@@ -50,5 +50,6 @@ impl Behind {
     /// Nobody waits for what is made here: it is given up.
     pub(super) fn close(&self) {
         self.closing.cancel();
+        self.turn.close();
     }
 }

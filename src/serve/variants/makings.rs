@@ -103,7 +103,7 @@ impl Variants {
             match place.ended.await {
                 // It was given up just before this request came.
                 None => {}
-                // It was the time of the one who had begun it.
+                // The queue was full, or the time of the one who had begun it is up: tried once more in its own.
                 Some(Ended::Refused(Refusal::Overloaded))
                     if may_retry && clock::monotonic() < order.deadline =>
                 {

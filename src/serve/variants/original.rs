@@ -40,6 +40,8 @@ pub(super) enum Collected {
 pub(super) struct Chunks {
     chunks: Vec<Bytes>,
     length: u64,
+    /// Of its bytes those that have room.
+    counted: u64,
     held: Arc<Vec<OwnedSemaphorePermit>>,
 }
 
@@ -99,12 +101,15 @@ impl Chunks {
         self.length
     }
 
-    /// Takes room for all of it, where that has not been taken before; whether there is any.
+    /// Takes room for what has none yet; whether there is any.
     pub(super) fn settle(&mut self, room: &Room) -> bool {
-        if self.held.is_empty() {
-            self.held = Arc::new(room.take(self.length).into_iter().collect());
-        }
-        !self.held.is_empty()
+        let taken = room.take(self.length - self.counted);
+        let (Some(permit), Some(held)) = (taken, Arc::get_mut(&mut self.held)) else {
+            return false;
+        };
+        held.push(permit);
+        self.counted = self.length;
+        true
     }
 
     /// In one piece, which takes as much room as the pieces.
@@ -115,31 +120,27 @@ impl Chunks {
         })
     }
 
-    fn push(&mut self, chunk: Bytes, held: Option<OwnedSemaphorePermit>) {
+    fn push(&mut self, chunk: Bytes) {
         self.length += chunk.len() as u64;
         self.chunks.push(chunk);
-        if let Some(permits) = Arc::get_mut(&mut self.held) {
-            permits.extend(held);
-        }
     }
 }
 
-/// Reads `body` to its end, unless that is further than `most` bytes, or than there is `room` for: `None` for the bytes
-/// of a flight that keeps them itself.
+/// Reads `body` to its end, unless that is further than `most` bytes, or than there is `room` for. What a flight keeps as
+/// a whole is in that flight's budget, and takes none.
 pub(super) async fn collect(
     body: &mut Body,
     length: Option<u64>,
     most: u64,
-    room: Option<&Room>,
+    room: &Room,
 ) -> Result<Collected, BodyError> {
     if length.is_some_and(|length| length > most) {
         return Ok(Collected::TooLarge(Bytes::new()));
     }
     let mut read = Chunks::default();
     while let Some(chunk) = body.read_at(read.length, u64::MAX).await? {
-        let taken = room.map(|room| room.take(chunk.len() as u64));
-        let has_room = !matches!(taken, Some(None));
-        read.push(chunk, taken.flatten());
+        read.push(chunk);
+        let has_room = body.is_kept_whole() || read.settle(room);
         if read.length > most {
             return Ok(Collected::TooLarge(read.joined()));
         }

@@ -86,8 +86,7 @@ impl Engine {
     async fn collected(&self, mut served: Served, keeping: Keeping) -> Result<Sourced, ServeError> {
         let Variants { pool, room, .. } = &*self.variants;
         let length = served.head.length();
-        let counted = (!served.head.is_stored()).then_some(room);
-        let collecting = collect(&mut served.body, length, pool.source_bytes_max(), counted);
+        let collecting = collect(&mut served.body, length, pool.source_bytes_max(), room);
         let mut chunks = match collecting.await.map_err(broken)? {
             Collected::Whole(chunks) => chunks,
             Collected::TooLarge(before) => {
