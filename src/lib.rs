@@ -38,6 +38,7 @@ pub mod base;
 // Floor 1: pure. No input or output; the time is handed in.
 pub mod http;
 pub mod key;
+pub mod scope;
 pub mod spec;
 
 // Floor 2: where bytes are kept, where they come from, and what is made of them.

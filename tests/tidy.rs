@@ -17,10 +17,11 @@ use std::fs;
 use std::path::Path;
 
 /// Every module of the crate and its floor, bottom first. A module uses only lower floors.
-const FLOORS: [(&str, u8); 13] = [
+const FLOORS: [(&str, u8); 14] = [
     ("base", 0),
     ("http", 1),
     ("key", 1),
+    ("scope", 1),
     ("spec", 1),
     ("image", 2),
     ("store", 2),

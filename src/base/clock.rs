@@ -3,10 +3,11 @@
 //! Pure modules take a [`Timestamp`]; adapters ask here. Wall time decides freshness, because it has to
 //! survive a restart; monotonic time measures durations and deadlines.
 
+use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A point of wall time, in milliseconds since the Unix epoch.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Timestamp(u64);
 
 impl Timestamp {
