@@ -46,7 +46,10 @@ pub mod image;
 pub mod store;
 pub mod upstream;
 
-// Floor 4: the request path. (Floor 3 is kept free for purges.)
+// Floor 3: the purge path.
+pub mod purge;
+
+// Floor 4: the request path.
 pub mod serve;
 
 // Floor 5: HTTP in and out.

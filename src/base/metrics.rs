@@ -1,156 +1,19 @@
-//! Every metric of the process in one table; a metric's doc comment is its Prometheus help.
+//! Every metric of the process in one table; a metric's doc comment is its Prometheus help. What their labels may say
+//! stands in `labels`.
 //!
 //! Handles are resolved once, at start: counting on the hot path is one atomic addition. Labels are enums,
 //! so that every series exists from the start at zero and none can be minted by a request. Only this file
 //! knows Prometheus.
+
+mod labels;
+
+pub use labels::*;
 
 use prometheus::core::Collector;
 use prometheus::{Encoder, Histogram, HistogramOpts, IntCounter, IntGauge, Opts, Registry, TextEncoder};
 use std::fmt;
 use std::marker::PhantomData;
 use std::ops::Index;
-
-/// What a label may say.
-pub trait Label: Copy + 'static {
-    const ALL: &'static [Self];
-    fn name(self) -> &'static str;
-    /// The position in [`Label::ALL`].
-    fn position(self) -> usize;
-}
-
-macro_rules! label {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum $name { $($(#[$variant_doc])* $variant),+ }
-
-        impl Label for $name {
-            const ALL: &'static [Self] = &[$(Self::$variant),+];
-
-            fn name(self) -> &'static str {
-                match self { $(Self::$variant => $text),+ }
-            }
-
-            fn position(self) -> usize {
-                self as usize
-            }
-        }
-    };
-}
-
-label! {
-    /// How a request ended.
-    Outcome {
-        /// A fresh stored response.
-        Hit = "hit",
-        /// A stored response past its freshness, allowed by a stale window.
-        Stale = "stale",
-        /// A stored response that the origin confirmed with a 304.
-        Revalidated = "revalidated",
-        /// Fetched from the origin for this request.
-        Miss = "miss",
-        /// Shared the origin request of another.
-        Coalesced = "coalesced",
-        /// Passed through without the cache.
-        Pass = "pass",
-        /// Refused by the guard.
-        Refused = "refused",
-        /// No answer could be had from the origin.
-        Failed = "failed",
-    }
-}
-
-label! {
-    /// The first digit of a status code.
-    StatusClass { Informational = "1xx", Success = "2xx", Redirection = "3xx", ClientError = "4xx", ServerError = "5xx" }
-}
-
-impl StatusClass {
-    pub fn of(status: u16) -> Self {
-        match status {
-            ..200 => StatusClass::Informational,
-            200..300 => StatusClass::Success,
-            300..400 => StatusClass::Redirection,
-            400..500 => StatusClass::ClientError,
-            _ => StatusClass::ServerError,
-        }
-    }
-}
-
-label! {
-    /// Why an origin request failed.
-    OriginFailure {
-        Resolve = "resolve",
-        Connect = "connect",
-        Tls = "tls",
-        Timeout = "timeout",
-        Reset = "reset",
-        Malformed = "malformed",
-        Truncated = "truncated",
-        Oversized = "oversized",
-        BreakerOpen = "breaker_open",
-        Saturated = "saturated",
-        File = "file",
-    }
-}
-
-label! {
-    /// A level of the cache.
-    Tier { Memory = "memory", Ssd = "ssd" }
-}
-
-label! {
-    /// One of the two stores of a tier.
-    Kind { Entries = "entries", Blobs = "blobs" }
-}
-
-label! {
-    /// What a variant is.
-    TransformFormat {
-        Jpeg = "jpeg",
-        Png = "png",
-        Webp = "webp",
-        Avif = "avif",
-        Gif = "gif",
-        /// The source's own, where that was not found out.
-        Source = "source",
-        /// The facts of a source, or a placeholder.
-        Text = "text",
-    }
-}
-
-label! {
-    /// How the making of a variant ended.
-    TransformResult {
-        Made = "made",
-        /// The source is what was asked for.
-        Unchanged = "unchanged",
-        /// WebP in place of an AVIF beyond the budget.
-        StoodIn = "stood_in",
-        /// The source can not be made anything of.
-        Failed = "failed",
-        TimedOut = "timed_out",
-        /// Too many waited.
-        Refused = "refused",
-    }
-}
-
-label! {
-    /// A step of making a variant.
-    TransformStage {
-        /// Waiting for a worker.
-        Queue = "queue",
-        Decode = "decode",
-        Resize = "resize",
-        Adjust = "adjust",
-        Encode = "encode",
-    }
-}
-
-label! {
-    /// Why something was not written to the SSD.
-    Drop { QueueFull = "queue_full", TooLarge = "too_large", Unavailable = "unavailable" }
-}
 
 /// One metric for each value of a label.
 pub struct Family<L, M> {
@@ -254,6 +117,13 @@ impl<L: Label> Build for Family<L, IntGauge> {
             children,
             label: PhantomData,
         }
+    }
+}
+
+impl Build for Histogram {
+    fn build(registry: &Registry, name: &str, help: &str, _: &[&str]) -> Self {
+        let opts = HistogramOpts::new(name, help).buckets(DURATION_BUCKETS_SECONDS.to_vec());
+        registered(registry, Histogram::with_opts(opts).expect(VALID))
     }
 }
 
@@ -380,6 +250,32 @@ metrics! {
     transform_bytes: IntGauge = "aquatint_transform_memory_bytes" [],
     /// By how many bytes the variants that answered were smaller than their sources.
     transform_saved_bytes: IntCounter = "aquatint_transform_saved_bytes_total" [],
+    /// Scopes purged, by kind and by how it was ordered.
+    purges: Grid<PurgeScope, PurgeWay, IntCounter> = "aquatint_purges_total" ["scope", "way"],
+    /// Orders of purges, by way and how they ended.
+    purge_orders: Grid<PurgeWay, PurgeResult, IntCounter> = "aquatint_purge_orders_total" ["way", "result"],
+    /// Time from an order of a purge to its commit, in seconds.
+    purge_commit: Histogram = "aquatint_purge_commit_seconds" [],
+    /// Time from an entry of the log being committed to every request seeing it here, in seconds.
+    purge_apply: Histogram = "aquatint_purge_apply_seconds" [],
+    /// Highest index of the log of purges that is applied here.
+    purge_index: IntGauge = "aquatint_purge_index" [],
+    /// Index before which nothing stored is served.
+    purge_floor: IntGauge = "aquatint_purge_floor" [],
+    /// Scopes in the purge tables with a place of their own.
+    purge_table_scopes: IntGauge = "aquatint_purge_table_scopes" [],
+    /// Buckets of the purge tables that hold scopes for which there was no place.
+    purge_table_buckets: IntGauge = "aquatint_purge_table_buckets" [],
+    /// Stored responses that were found and not served because a purge covers them.
+    purge_refused_hits: IntCounter = "aquatint_purge_refused_hits_total" [],
+    /// Responses that were not stored because a purge overtook their origin request.
+    fills_fenced: IntCounter = "aquatint_fills_fenced_total" [],
+    /// Responses that were older than what a purge said the origin has at least.
+    answers_below_minimum: IntCounter = "aquatint_answers_below_minimum_total" [],
+    /// Whether the log of purges takes entries: 1, or 0 while it has failed.
+    purge_log_up: IntGauge = "aquatint_purge_log_up" [],
+    /// Hits that were compared with their origins, by what was found; nothing stale is expected.
+    audits: Family<AuditResult, IntCounter> = "aquatint_audits_total" ["result"],
     /// Access log lines dropped because the log could not keep up.
     access_log_drops: IntCounter = "aquatint_access_log_drops_total" [],
     /// Connections of clients that are open now.

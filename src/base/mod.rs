@@ -5,6 +5,7 @@
 pub mod clock;
 pub mod digest;
 pub mod epoch;
+pub mod holes;
 pub mod metrics;
 pub mod problem;
 pub mod secret;

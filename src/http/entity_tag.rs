@@ -26,6 +26,11 @@ impl<'a> EntityTag<'a> {
         }
     }
 
+    /// What an unset variable leaves between the quotes.
+    pub fn is_empty(&self) -> bool {
+        self.opaque.is_empty()
+    }
+
     pub fn is_weak(&self) -> bool {
         self.strength == Strength::Weak
     }

@@ -1,0 +1,197 @@
+//! What the labels of metrics may say.
+//!
+//! Invariant: a label is an enum, so that no request mints a series. It does not know which metric has it.
+
+/// What a label may say.
+pub trait Label: Copy + 'static {
+    const ALL: &'static [Self];
+    fn name(self) -> &'static str;
+    /// The position in [`Label::ALL`].
+    fn position(self) -> usize;
+}
+
+macro_rules! label {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum $name { $($(#[$variant_doc])* $variant),+ }
+
+        impl Label for $name {
+            const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            fn name(self) -> &'static str {
+                match self { $(Self::$variant => $text),+ }
+            }
+
+            fn position(self) -> usize {
+                self as usize
+            }
+        }
+    };
+}
+
+label! {
+    /// How a request ended.
+    Outcome {
+        /// A fresh stored response.
+        Hit = "hit",
+        /// A stored response past its freshness, allowed by a stale window.
+        Stale = "stale",
+        /// A stored response that the origin confirmed with a 304.
+        Revalidated = "revalidated",
+        /// Fetched from the origin for this request.
+        Miss = "miss",
+        /// Shared the origin request of another.
+        Coalesced = "coalesced",
+        /// Passed through without the cache.
+        Pass = "pass",
+        /// Refused by the guard.
+        Refused = "refused",
+        /// No answer could be had from the origin.
+        Failed = "failed",
+        /// An order of a purge was carried out, or is on its way.
+        Purge = "purge",
+    }
+}
+
+label! {
+    /// The first digit of a status code.
+    StatusClass { Informational = "1xx", Success = "2xx", Redirection = "3xx", ClientError = "4xx", ServerError = "5xx" }
+}
+
+impl StatusClass {
+    pub fn of(status: u16) -> Self {
+        match status {
+            ..200 => StatusClass::Informational,
+            200..300 => StatusClass::Success,
+            300..400 => StatusClass::Redirection,
+            400..500 => StatusClass::ClientError,
+            _ => StatusClass::ServerError,
+        }
+    }
+}
+
+label! {
+    /// Why an origin request failed.
+    OriginFailure {
+        Resolve = "resolve",
+        Connect = "connect",
+        Tls = "tls",
+        Timeout = "timeout",
+        Reset = "reset",
+        Malformed = "malformed",
+        Truncated = "truncated",
+        Oversized = "oversized",
+        BreakerOpen = "breaker_open",
+        Saturated = "saturated",
+        File = "file",
+    }
+}
+
+label! {
+    /// A level of the cache.
+    Tier { Memory = "memory", Ssd = "ssd" }
+}
+
+label! {
+    /// One of the two stores of a tier.
+    Kind { Entries = "entries", Blobs = "blobs" }
+}
+
+label! {
+    /// What a variant is.
+    TransformFormat {
+        Jpeg = "jpeg",
+        Png = "png",
+        Webp = "webp",
+        Avif = "avif",
+        Gif = "gif",
+        /// The source's own, where that was not found out.
+        Source = "source",
+        /// The facts of a source, or a placeholder.
+        Text = "text",
+    }
+}
+
+label! {
+    /// How the making of a variant ended.
+    TransformResult {
+        Made = "made",
+        /// The source is what was asked for.
+        Unchanged = "unchanged",
+        /// WebP in place of an AVIF beyond the budget.
+        StoodIn = "stood_in",
+        /// The source can not be made anything of.
+        Failed = "failed",
+        TimedOut = "timed_out",
+        /// Too many waited.
+        Refused = "refused",
+    }
+}
+
+label! {
+    /// A step of making a variant.
+    TransformStage {
+        /// Waiting for a worker.
+        Queue = "queue",
+        Decode = "decode",
+        Resize = "resize",
+        Adjust = "adjust",
+        Encode = "encode",
+    }
+}
+
+label! {
+    /// Why something was not written to the SSD.
+    Drop { QueueFull = "queue_full", TooLarge = "too_large", Unavailable = "unavailable" }
+}
+
+label! {
+    /// What a purge covers.
+    PurgeScope {
+        Url = "url",
+        Exact = "exact",
+        Prefix = "prefix",
+        Tag = "tag",
+        Host = "host",
+        All = "all",
+    }
+}
+
+label! {
+    /// How a purge was ordered.
+    PurgeWay {
+        Webhook = "webhook",
+        Api = "api",
+        /// The method `PURGE` on the edge listener.
+        Method = "method",
+    }
+}
+
+label! {
+    /// How an order of a purge ended.
+    PurgeResult {
+        Applied = "applied",
+        /// It had been carried out before.
+        Duplicate = "duplicate",
+        /// Its commit was not known in time; how it ends is counted besides.
+        Pending = "pending",
+        /// The log did not take it.
+        Failed = "failed",
+        /// Wrong, or not allowed.
+        Refused = "refused",
+        /// Beyond the rate of its key.
+        Limited = "limited",
+    }
+}
+
+label! {
+    /// What was found of a stored response when the origin was asked though nothing required it.
+    AuditResult {
+        Same = "same",
+        /// The origin has another by now, and nothing has purged this one.
+        Stale = "stale",
+        /// The origin could not be asked, or did not say.
+        Unknown = "unknown",
+    }
+}

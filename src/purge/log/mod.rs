@@ -1,0 +1,86 @@
+//! The log of purges: one order, on disk before anybody is told.
+//!
+//! Invariant: what [`InvalidationLog::append`] has returned is committed, survives a crash, and is in the tables of this node.
+//! Only this folder knows openraft and redb.
+
+mod directory;
+mod machine;
+mod mark;
+mod network;
+pub mod raft;
+mod running;
+mod storage;
+mod store;
+mod types;
+
+#[cfg(test)]
+mod tests;
+#[cfg(test)]
+mod tests_adapter;
+#[cfg(test)]
+mod tests_crash;
+#[cfg(test)]
+mod tests_damage;
+#[cfg(test)]
+mod tests_disk;
+#[cfg(test)]
+mod tests_restart;
+
+use super::order::Batch;
+use super::remembered::Settled;
+use super::state::Outcome;
+use crate::base::epoch::{Incarnation, PurgeIndex};
+use crate::purge::order::PurgeId;
+use async_trait::async_trait;
+use std::path::PathBuf;
+
+/// Why the log can not be opened, or does not take an entry.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    #[error("the log of purges in {} can not be opened: {cause}; nothing is served", .directory.display())]
+    Open { directory: PathBuf, cause: String },
+    #[error("the log of purges in {} is used by another process; nothing in it was touched", .directory.display())]
+    Locked { directory: PathBuf },
+    #[error("the disk of the log of purges is full; nothing is acknowledged")]
+    Full,
+    #[error(
+        "the log of purges could not be written: {0}; nothing is acknowledged, though it may yet take effect"
+    )]
+    Write(String),
+    #[error("the log of purges is closed; nothing is acknowledged")]
+    Closed,
+}
+
+/// The one order of all purges, as one node sees it.
+#[async_trait]
+pub trait InvalidationLog: Send + Sync {
+    /// The log's life: another means that nothing stored before may be served.
+    fn incarnation(&self) -> Incarnation;
+
+    /// Appends a batch as one entry. Returns when it is committed and applied here, with what became of each purge.
+    ///
+    /// # Errors
+    /// When it is not known to be committed.
+    async fn append(&self, batch: Batch) -> Result<Vec<Outcome>, LogError>;
+
+    /// Returns once everything that was committed before the call is applied here.
+    ///
+    /// # Errors
+    /// When that can not be found out.
+    async fn barrier(&self) -> Result<PurgeIndex, LogError>;
+
+    /// Which purges of a batch ask to be known again where no more can be, by their place in it: they are not to be appended.
+    ///
+    /// # Errors
+    /// When that can not be found out.
+    async fn surplus(&self, batch: Batch) -> Result<Vec<usize>, LogError>;
+
+    /// What came of a purge, as long as that is remembered. Takes no time, whatever the log is at.
+    fn settled(&self, id: &PurgeId) -> Option<Settled>;
+
+    /// Returns when the log takes nothing any more, and never will: it is closed, or beyond repair.
+    async fn ended(&self);
+
+    /// Ends the log's work; what was appended is on disk already.
+    async fn close(&self);
+}

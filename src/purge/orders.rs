@@ -1,0 +1,447 @@
+//! Orders on their way into the log: those that wait while one entry is written become the next.
+//!
+//! Invariant: an order is answered `applied` only when its batch is; one that nobody waits for any longer is carried out
+//! all the same. It does not know how the log agrees.
+
+use super::config::Config;
+use super::log::{InvalidationLog, LogError};
+use super::log_clock::LogClock;
+use super::order::{Batch, Order, Purge, PurgeId, Recall};
+use super::receipt::{Applied, Receipt, State};
+use super::remembered::Settled;
+use super::state::Outcome;
+use crate::base::clock::{self, Timestamp};
+use crate::base::epoch::PurgeIndex;
+use crate::base::holes::{Hole, is_open};
+use crate::base::metrics::{Metrics, PurgeResult, PurgeScope, PurgeWay};
+use crate::scope::{Kind, Scope};
+use parking_lot::Mutex;
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+/// Why an order is not acknowledged.
+#[derive(Debug, thiserror::Error)]
+pub enum OrderError {
+    #[error("too many purges wait for the log; nothing was done")]
+    Busy,
+    #[error("the edge stops; nothing was done")]
+    Stopping,
+    #[error(
+        "the order was lost on its way into the log; nothing is acknowledged, though it may have taken effect"
+    )]
+    Lost,
+    #[error("too many purges with an id or idempotency key of their own are remembered; nothing was done")]
+    TooManyRemembered,
+    #[error("the id or idempotency key was used for another purge, {0}; nothing was done")]
+    Conflict(PurgeId),
+    #[error("this very request was carried out before, as purge {}; nothing was done", .0.purge_id)]
+    Replayed(Box<Receipt>),
+    #[error(transparent)]
+    Log(Arc<LogError>),
+}
+
+pub(super) struct Orders {
+    queue: Mutex<Option<mpsc::Sender<Waiting>>>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+    ended: CancellationToken,
+    shared: Arc<Shared>,
+    deadline: Duration,
+}
+
+struct Shared {
+    node: String,
+    log: Arc<dyn InvalidationLog>,
+    unsettled: Mutex<Unsettled>,
+    applications: Mutex<Applications>,
+    recall: Recall,
+    /// Scopes of one entry of the log: no more than of one order.
+    entry_scopes_max: usize,
+    /// Orders of one entry, and ends that are remembered: as many as may wait.
+    waiting_max: usize,
+    metrics: Arc<Metrics>,
+}
+
+/// Orders that the log does not know.
+#[derive(Default)]
+struct Unsettled {
+    /// Their end is not known yet.
+    pending: HashSet<PurgeId>,
+    /// Of those whose callers did not wait for it, oldest first.
+    ended: VecDeque<(PurgeId, End)>,
+}
+
+/// How an order ends that is not applied.
+#[derive(Clone, Copy)]
+enum End {
+    Failed,
+    /// An earlier one of the same key was.
+    DuplicateOf(PurgeId),
+}
+
+/// When entries of the log were applied here, as far as this process has seen it.
+struct Applications {
+    by_index: BTreeMap<PurgeIndex, Timestamp>,
+    count_max: usize,
+}
+
+struct Waiting {
+    purge: Purge,
+    way: PurgeWay,
+    answer: oneshot::Sender<Result<Outcome, OrderError>>,
+}
+
+impl Orders {
+    pub(super) fn start(
+        config: &Config,
+        node: &str,
+        log: Arc<dyn InvalidationLog>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let (queue, waiting) = mpsc::channel(config.queue_max);
+        let shared = Arc::new(Shared {
+            node: node.to_owned(),
+            log,
+            unsettled: Mutex::default(),
+            applications: Mutex::new(Applications {
+                by_index: BTreeMap::new(),
+                count_max: config.remembered_max,
+            }),
+            recall: Recall::of(config),
+            entry_scopes_max: config.order_scopes_max,
+            waiting_max: config.queue_max,
+            metrics,
+        });
+        let ended = CancellationToken::new();
+        let writer = tokio::spawn(write(shared.clone(), waiting, ended.clone().drop_guard()));
+        Orders {
+            queue: Mutex::new(Some(queue)),
+            writer: Mutex::new(Some(writer)),
+            ended,
+            shared,
+            deadline: config.deadline.get(),
+        }
+    }
+
+    pub(super) async fn submit(&self, order: Order) -> Result<Receipt, OrderError> {
+        let began = clock::monotonic();
+        let queue = self.queue.lock().clone().ok_or(OrderError::Stopping)?;
+        let id = PurgeId::unused();
+        let sent_at_s = order.once.as_ref().map(|once| once.sent_at_s);
+        let (answer, mut answered) = oneshot::channel();
+        let waiting = Waiting {
+            way: order.way,
+            purge: Purge {
+                id,
+                scopes: order.scopes,
+                mode: order.mode,
+                minimum: order.minimum,
+                once: order.once,
+            },
+            answer,
+        };
+        self.shared.unsettled.lock().pending.insert(id);
+        if let Err(error) = queue.try_send(waiting) {
+            self.shared.unsettled.lock().pending.remove(&id);
+            return Err(match error {
+                TrySendError::Full(_) => OrderError::Busy,
+                TrySendError::Closed(_) => OrderError::Stopping,
+            });
+        }
+        // The writer ends when nobody can give an order any more.
+        drop(queue);
+        let Ok(outcome) = timeout(self.deadline, &mut answered).await else {
+            // From here on the writer knows that nobody waits.
+            answered.close();
+            return match answered.try_recv() {
+                Ok(outcome) => self.finish(outcome?, sent_at_s, began),
+                Err(_) => Ok(unsettled_receipt(id, State::Pending)),
+            };
+        };
+        let Ok(outcome) = outcome else {
+            self.shared.unsettled.lock().pending.remove(&id);
+            return Err(OrderError::Lost);
+        };
+        self.finish(outcome?, sent_at_s, began)
+    }
+
+    fn finish(
+        &self,
+        outcome: Outcome,
+        sent_at_s: Option<u64>,
+        began: Instant,
+    ) -> Result<Receipt, OrderError> {
+        self.shared
+            .metrics
+            .purge_commit
+            .observe((clock::monotonic() - began).as_secs_f64());
+        match outcome {
+            Outcome::Applied(settled) => Ok(self.shared.receipt(settled, false)),
+            Outcome::Conflict(other) => Err(OrderError::Conflict(other)),
+            Outcome::Repeated {
+                settled,
+                sent_at_s: known,
+            } if sent_at_s.is_some_and(|sent| sent != 0 && sent <= known) => {
+                Err(OrderError::Replayed(Box::new(self.shared.receipt(settled, true))))
+            }
+            Outcome::Repeated { settled, .. } => Ok(self.shared.receipt(settled, true)),
+        }
+    }
+
+    pub(super) fn receipt(&self, id: &PurgeId) -> Option<Receipt> {
+        let shared = &self.shared;
+        // First: what pends no longer is in the log by then.
+        if shared.unsettled.lock().pending.contains(id) {
+            return Some(unsettled_receipt(*id, State::Pending));
+        }
+        if let Some(settled) = shared.log.settled(id) {
+            return Some(shared.receipt(settled, false));
+        }
+        let end = shared.unsettled.lock().end(id)?;
+        match end {
+            End::Failed => Some(unsettled_receipt(*id, State::Failed)),
+            End::DuplicateOf(first) => {
+                let settled = shared.log.settled(&first)?;
+                Some(shared.receipt(settled, true))
+            }
+        }
+    }
+
+    /// Returns when no order is carried out any more.
+    pub(super) async fn ended(&self) {
+        self.ended.cancelled().await;
+    }
+
+    pub(super) async fn close(&self) {
+        self.queue.lock().take();
+        let writer = self.writer.lock().take();
+        if let Some(writer) = writer
+            && let Err(error) = writer.await
+        {
+            tracing::error!(%error, "the writer of purges did not end in order");
+        }
+    }
+}
+
+impl Shared {
+    /// A commit is applied here by the time it is known here.
+    fn receipt(&self, settled: Settled, duplicate: bool) -> Receipt {
+        let applied_at = self.applications.lock().at(settled.index);
+        let lag = applied_at.map(|at| at.since(settled.committed_at));
+        Receipt {
+            purge_id: settled.id,
+            index: Some(settled.index),
+            committed_at: Some(settled.committed_at),
+            nodes: vec![Applied {
+                id: self.node.clone(),
+                applied_at,
+                lag_ms: lag.map(|lag| u64::try_from(lag.as_millis()).unwrap_or(u64::MAX)),
+            }],
+            fenced: Vec::new(),
+            state: State::Applied,
+            duplicate,
+        }
+    }
+
+    fn count(&self, scopes: &[Scope], way: PurgeWay) {
+        for scope in scopes {
+            self.metrics.purges[(label(scope.kind()), way)].inc();
+        }
+    }
+}
+
+fn unsettled_receipt(id: PurgeId, state: State) -> Receipt {
+    Receipt {
+        purge_id: id,
+        index: None,
+        committed_at: None,
+        nodes: Vec::new(),
+        fenced: Vec::new(),
+        state,
+        duplicate: false,
+    }
+}
+
+impl Unsettled {
+    fn end(&self, id: &PurgeId) -> Option<End> {
+        let mut ended = self.ended.iter();
+        ended.find(|(ended, _)| ended == id).map(|(_, end)| *end)
+    }
+
+    /// Its caller was told to ask again.
+    fn note(&mut self, id: PurgeId, end: End, count_max: usize) {
+        while self.ended.len() >= count_max {
+            self.ended.pop_front();
+        }
+        self.ended.push_back((id, end));
+    }
+}
+
+impl Applications {
+    fn note(&mut self, index: PurgeIndex, at: Timestamp) {
+        self.by_index.entry(index).or_insert(at);
+        while self.by_index.len() > self.count_max {
+            self.by_index.pop_first();
+        }
+    }
+
+    fn at(&self, index: PurgeIndex) -> Option<Timestamp> {
+        self.by_index.get(&index).copied()
+    }
+}
+
+/// Writes one entry after the other, each of all that waits.
+async fn write(shared: Arc<Shared>, mut waiting: mpsc::Receiver<Waiting>, _ended: DropGuard) {
+    let mut orders = Vec::new();
+    let mut clock = LogClock::default();
+    while waiting.recv_many(&mut orders, shared.waiting_max).await > 0 {
+        let mut rest = std::mem::take(&mut orders);
+        while !rest.is_empty() {
+            let later = rest.split_off(fitting(&rest, shared.entry_scopes_max));
+            let at = clock.stamp(clock::now(), clock::monotonic());
+            write_entry(&shared, rest, at).await;
+            rest = later;
+        }
+    }
+}
+
+/// How many of the first orders make one entry; one at least.
+fn fitting(orders: &[Waiting], scopes_max: usize) -> usize {
+    let mut scopes = 0;
+    let fits = orders.iter().take_while(|order| {
+        scopes += order.purge.scopes.len();
+        scopes <= scopes_max
+    });
+    fits.count().max(1)
+}
+
+async fn write_entry(shared: &Shared, orders: Vec<Waiting>, at: Timestamp) {
+    let (orders, surplus) = match sift(shared, orders, at).await {
+        Ok(sifted) => sifted,
+        Err((orders, error)) => return fail(shared, orders, &error),
+    };
+    if !surplus.is_empty() {
+        tracing::warn!(
+            orders = surplus.len(),
+            "purges are refused: purge.remembered_max are known already"
+        );
+    }
+    for order in surplus {
+        settle(shared, order, Err(OrderError::TooManyRemembered));
+    }
+    if orders.is_empty() {
+        return;
+    }
+    let batch = batch(&orders, at, shared.recall);
+    let appended = match is_open(Hole::AckBeforeApply) {
+        true => Ok(append_behind(shared, batch)),
+        false => shared.log.append(batch).await.map_err(Arc::new),
+    };
+    match appended {
+        Ok(outcomes) => {
+            for (order, outcome) in orders.into_iter().zip(outcomes) {
+                settle(shared, order, Ok(outcome));
+            }
+        }
+        Err(error) => fail(shared, orders, &error),
+    }
+}
+
+fn batch(orders: &[Waiting], at: Timestamp, recall: Recall) -> Batch {
+    let purges = orders.iter().map(|order| order.purge.clone());
+    Batch {
+        at,
+        recall,
+        purges: purges.collect(),
+    }
+}
+
+/// Those that are to be an entry, and those that are too many.
+async fn sift(
+    shared: &Shared,
+    orders: Vec<Waiting>,
+    at: Timestamp,
+) -> Result<(Vec<Waiting>, Vec<Waiting>), (Vec<Waiting>, Arc<LogError>)> {
+    if orders.iter().all(|order| order.purge.once.is_none()) {
+        return Ok((orders, Vec::new()));
+    }
+    let surplus: BTreeSet<usize> = match shared.log.surplus(batch(&orders, at, shared.recall)).await {
+        Ok(surplus) => surplus.into_iter().collect(),
+        Err(error) => return Err((orders, Arc::new(error))),
+    };
+    let (mut entry, mut rest) = (Vec::with_capacity(orders.len()), Vec::new());
+    for (at, order) in orders.into_iter().enumerate() {
+        match surplus.contains(&at) {
+            true => rest.push(order),
+            false => entry.push(order),
+        }
+    }
+    Ok((entry, rest))
+}
+
+fn fail(shared: &Shared, orders: Vec<Waiting>, error: &Arc<LogError>) {
+    tracing::error!(%error, orders = orders.len(), "purges are not acknowledged");
+    for order in orders {
+        settle(shared, order, Err(OrderError::Log(error.clone())));
+    }
+}
+
+fn settle(shared: &Shared, order: Waiting, outcome: Result<Outcome, OrderError>) {
+    let Waiting { purge, way, answer } = order;
+    if let Ok(Outcome::Applied(settled)) = outcome {
+        shared.count(&purge.scopes, way);
+        shared.applications.lock().note(settled.index, clock::now());
+    }
+    let (result, end) = match outcome {
+        Ok(Outcome::Applied(_)) => (PurgeResult::Applied, None),
+        Ok(Outcome::Repeated { settled, .. }) => (PurgeResult::Duplicate, Some(End::DuplicateOf(settled.id))),
+        Ok(Outcome::Conflict(_)) => (PurgeResult::Refused, Some(End::Failed)),
+        Err(_) => (PurgeResult::Failed, Some(End::Failed)),
+    };
+    shared.metrics.purge_orders[(way, result)].inc();
+    let mut unsettled = shared.unsettled.lock();
+    unsettled.pending.remove(&purge.id);
+    // Who waited too long asks for the receipt.
+    if answer.send(outcome).is_err()
+        && let Some(end) = end
+    {
+        unsettled.note(purge.id, end, shared.waiting_max);
+    }
+}
+
+/// A fault.
+fn append_behind(shared: &Shared, batch: Batch) -> Vec<Outcome> {
+    let settled = |purge: &Purge| Settled {
+        id: purge.id,
+        index: PurgeIndex::NONE,
+        committed_at: batch.at,
+    };
+    let outcomes = batch.purges.iter().map(|purge| Outcome::Applied(settled(purge)));
+    let outcomes = outcomes.collect();
+    let log = shared.log.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        drop(log.append(batch).await);
+    });
+    outcomes
+}
+
+fn label(kind: Kind) -> PurgeScope {
+    match kind {
+        Kind::Url => PurgeScope::Url,
+        Kind::Exact => PurgeScope::Exact,
+        Kind::Prefix => PurgeScope::Prefix,
+        Kind::Tag => PurgeScope::Tag,
+        Kind::Host => PurgeScope::Host,
+        Kind::All => PurgeScope::All,
+    }
+}
+
+#[cfg(test)]
+#[path = "orders_tests.rs"]
+mod tests;
