@@ -2,13 +2,14 @@
 //! and the look-ups of the entry and its body in memory.
 
 use aquatint::base::clock::{self, Timestamp};
+use aquatint::base::epoch::Incarnation;
 use aquatint::base::metrics::Metrics;
 use aquatint::http::cache_status::CacheStatus;
 use aquatint::http::freshness::Lifetime;
 use aquatint::http::header_block::HeaderBlock;
 use aquatint::key::{QueryPolicy, RequestUrl, Scheme, target};
 use aquatint::store::config::Config;
-use aquatint::store::{Body, Entry, Store};
+use aquatint::store::{Body, Entry, Stamp, Store};
 use bytes::Bytes;
 use criterion::{Criterion, criterion_group, criterion_main};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
@@ -120,7 +121,11 @@ fn cache_status(criterion: &mut Criterion) {
 fn store(criterion: &mut Criterion) {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime starts");
     let config = Config::default();
-    let opening = Store::open(&config, Arc::new(Metrics::new()));
+    let opening = Store::open(
+        &config,
+        Incarnation::from_bytes([0; 16]),
+        Arc::new(Metrics::new()),
+    );
     let store = runtime.block_on(opening).expect("nothing is locked");
     let url = RequestUrl {
         scheme: Scheme::Http,
@@ -130,7 +135,14 @@ fn store(criterion: &mut Criterion) {
     };
     let key = target(&url, &QueryPolicy::default()).expect("a good URL").key;
     let bytes = Bytes::from_static(&[7; 1024]);
-    let entry = Entry::new(&key, StatusCode::OK, packed(USUAL), an_hour(), Body::of(&bytes));
+    let entry = Entry::new(
+        &key,
+        StatusCode::OK,
+        packed(USUAL),
+        an_hour(),
+        Body::of(&bytes),
+        Stamp::default(),
+    );
     let part = store.put(&key, entry, &[bytes]).body.part(0);
     assert!(store.entry(&key).is_some() && store.part(&part).is_some());
     criterion.bench_function("store/entry", |bencher| {

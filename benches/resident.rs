@@ -4,13 +4,14 @@
 //! that many objects. Not criterion: it measures memory, once.
 
 use aquatint::base::clock;
+use aquatint::base::epoch::Incarnation;
 use aquatint::base::metrics::{Kind, Label, Metrics};
 use aquatint::base::units::ByteSize;
 use aquatint::http::freshness::Lifetime;
 use aquatint::http::header_block::HeaderBlock;
 use aquatint::key::{CacheKey, QueryPolicy, RequestUrl, Scheme, target};
 use aquatint::store::config::Config;
-use aquatint::store::{Body, Entry, Store};
+use aquatint::store::{Body, Entry, Stamp, Store};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use std::hint::black_box;
@@ -41,7 +42,7 @@ async fn measure() {
         ..Config::default()
     };
     let metrics = Arc::new(Metrics::new());
-    let store = Store::open(&config, Arc::clone(&metrics))
+    let store = Store::open(&config, Incarnation::from_bytes([0; 16]), Arc::clone(&metrics))
         .await
         .expect("nothing is locked");
     let before = resident_bytes();
@@ -93,7 +94,14 @@ fn put(store: &Store, number: u64) {
     let lifetime = Lifetime::without_stale(now, now.plus(Duration::from_secs(3600)));
     let key = key(number);
     let headers = HeaderBlock::pack(&headers(number));
-    let entry = Entry::new(&key, StatusCode::OK, headers, lifetime, Body::of(&body));
+    let entry = Entry::new(
+        &key,
+        StatusCode::OK,
+        headers,
+        lifetime,
+        Body::of(&body),
+        Stamp::default(),
+    );
     store.put(&key, entry, &[Bytes::from(body)]);
 }
 

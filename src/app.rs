@@ -1,6 +1,6 @@
 //! The only place that builds and wires: start, serve, drain, stop.
 //!
-//! Start: cache, logs, origins, sockets; only when all stand is anything served. Stop: not ready, wait for
+//! Start: the log of purges, cache, logs, origins, sockets; only when all stand is anything served. Stop: not ready, wait for
 //! the balancer to turn away, refuse new connections, let requests and fills end, close the cache, then the log.
 //! Every step of stopping has a deadline, and a second signal ends them all. A part that ends while it should
 //! serve stops the whole: a process that looks alive and answers nobody is worse than none.
@@ -14,7 +14,10 @@ use crate::edge::admin::Admin;
 use crate::edge::connection::Front;
 use crate::edge::lifecycle::Lifecycle;
 use crate::edge::listen::{self, ListenError, Listener};
+use crate::edge::purging::Orderer;
 use crate::edge::server::Edge;
+use crate::purge::Purges;
+use crate::purge::log::LogError;
 use crate::serve::Engine;
 use crate::serve::route::{Routes, UnknownOrigin};
 use crate::serve::variants::{WatermarkError, Watermarks};
@@ -41,6 +44,8 @@ pub enum AppError {
     AccessLog { path: String, cause: io::Error },
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Purges(#[from] LogError),
     #[error("origin {name:?}: {cause}; nothing is served")]
     Origin { name: String, cause: OpenError },
     #[error(transparent)]
@@ -79,12 +84,20 @@ fn runtime(threads: usize) -> io::Result<Runtime> {
 
 async fn run(config: Config) -> Result<(), AppError> {
     let metrics = Arc::new(Metrics::new());
-    let store = Store::open(&config.store, metrics.clone()).await?;
     let mut signals = Signals::listen()?;
-    let mut running = match start(&config, store.clone(), metrics) {
+    let purges = open_purges(&config, &metrics).await?;
+    let store = match Store::open(&config.store, purges.incarnation(), metrics.clone()).await {
+        Ok(store) => store,
+        Err(error) => {
+            close_purges(&purges, flush_deadline(&config.edge)).await;
+            return Err(error.into());
+        }
+    };
+    let mut running = match start(&config, store.clone(), purges.clone(), metrics) {
         Ok(running) => running,
         Err(error) => {
             close_store(&store, flush_deadline(&config.edge)).await;
+            close_purges(&purges, flush_deadline(&config.edge)).await;
             return Err(error);
         }
     };
@@ -101,10 +114,14 @@ async fn run(config: Config) -> Result<(), AppError> {
     }
 }
 
-/// Either of the signals that ask a process to end.
+/// SIGXFSZ on Linux: a file would grow beyond the limit that the process was given.
+const FILE_TOO_LARGE: i32 = 25;
+
+/// Either of the signals that ask a process to end, and one that must not: a write that is refused is an error like any.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    _file_too_large: Signal,
 }
 
 impl Signals {
@@ -112,6 +129,7 @@ impl Signals {
         Ok(Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            _file_too_large: signal(SignalKind::from_raw(FILE_TOO_LARGE))?,
         })
     }
 
@@ -128,14 +146,16 @@ struct Running {
     parts: Parts,
     lifecycle: Arc<Lifecycle>,
     engine: Arc<Engine>,
+    orderer: Arc<Orderer>,
     store: Store,
+    purges: Purges,
     log: Arc<AccessLog>,
     requests: TaskTracker,
     stop_edge: watch::Sender<bool>,
     stop_admin: watch::Sender<bool>,
 }
 
-fn start(config: &Config, store: Store, metrics: Arc<Metrics>) -> Result<Running, AppError> {
+fn start(config: &Config, store: Store, purges: Purges, metrics: Arc<Metrics>) -> Result<Running, AppError> {
     let origins = open_origins(config, &metrics)?;
     let watermarks = Watermarks::open(&config.serve.watermarks, &config.serve.transform.limits)?;
     let routes = Routes::compile(&config.routes, &origins, &watermarks.digests())?;
@@ -145,23 +165,29 @@ fn start(config: &Config, store: Store, metrics: Arc<Metrics>) -> Result<Running
         &config.serve,
         routes,
         store.clone(),
+        purges.clone(),
         &watermarks,
         name,
         metrics.clone(),
     );
+    let engine = Arc::new(engine);
+    let orderer = Orderer::new(&config.purge, purges.clone(), engine.clone(), metrics.clone());
     let sockets = Sockets::open(config)?;
     sockets.announce()?;
     let mut running = Running {
         parts: Parts::default(),
         lifecycle: Arc::default(),
-        engine: Arc::new(engine),
+        engine,
+        orderer: Arc::new(orderer),
         store,
+        purges,
         log,
         requests: TaskTracker::new(),
         stop_edge: watch::Sender::new(false),
         stop_admin: watch::Sender::new(false),
     };
     running.serve(sockets, config, &metrics);
+    running.parts.add_purges(running.purges.clone());
     for origin in origins.into_values() {
         running
             .parts
@@ -177,6 +203,7 @@ impl Running {
             let edge = Edge::new(
                 &config.edge,
                 self.engine.clone(),
+                self.orderer.clone(),
                 self.log.clone(),
                 metrics.clone(),
                 self.requests.clone(),
@@ -191,6 +218,7 @@ impl Running {
             metrics: metrics.clone(),
             store: self.store.clone(),
             lifecycle: self.lifecycle.clone(),
+            orderer: self.orderer.clone(),
         };
         let (url, stopping) = (sockets.admin.url(), self.stop_admin.subscribe());
         self.parts
@@ -206,6 +234,7 @@ impl Running {
         let (began, deadline) = (clock::monotonic(), config.drain_deadline.get());
         self.drain_within(deadline).await;
         close_store(&self.store, flush_deadline(config)).await;
+        close_purges(&self.purges, flush_deadline(config)).await;
         // Connections that were idle may have asked meanwhile.
         self.drain_within(deadline.saturating_sub(clock::monotonic() - began))
             .await;
@@ -239,9 +268,23 @@ fn flush_deadline(config: &edge::config::Config) -> Duration {
     config.drain_deadline.get().max(FLUSH_DEADLINE_MIN)
 }
 
+/// The log lies beside what it speaks of, unless it is told to lie elsewhere.
+async fn open_purges(config: &Config, metrics: &Arc<Metrics>) -> Result<Purges, LogError> {
+    let beside = config.store.directory.as_ref().map(|cache| cache.join("purges"));
+    let directory = config.purge.directory.clone().or(beside);
+    let node = &config.edge.name;
+    Purges::open(&config.purge, directory.as_deref(), node, metrics.clone()).await
+}
+
 async fn close_store(store: &Store, deadline: Duration) {
     if timeout(deadline, store.close()).await.is_err() {
         tracing::warn!("the cache was not closed in time; what waited for the SSD is lost");
+    }
+}
+
+async fn close_purges(purges: &Purges, deadline: Duration) {
+    if timeout(deadline, purges.close()).await.is_err() {
+        tracing::warn!("the log of purges was not closed in time; nothing acknowledged is lost");
     }
 }
 
@@ -252,6 +295,8 @@ struct Parts {
     listeners: JoinSet<String>,
     /// An origin without probes ends its own at once.
     probes: JoinSet<()>,
+    /// Who carries purges out.
+    purges: JoinSet<()>,
 }
 
 impl Parts {
@@ -260,6 +305,10 @@ impl Parts {
             serving.await;
             url
         });
+    }
+
+    fn add_purges(&mut self, purges: Purges) {
+        self.purges.spawn(async move { purges.ended().await });
     }
 
     /// Returns when a part has failed.
@@ -273,6 +322,7 @@ impl Parts {
                 Some(ended) = self.probes.join_next() => if let Err(error) = ended {
                     break told("an origin's health probe", &error);
                 },
+                Some(_) = self.purges.join_next() => break "the log of purges".to_owned(),
                 else => std::future::pending().await,
             }
         };
@@ -359,6 +409,27 @@ mod tests {
         parts.add_listener("http://a:1".into(), pending());
         parts.probes.spawn(async { panic!("broken") });
         assert!(failure_of(&mut parts).await.contains("health probe"));
+    }
+
+    #[tokio::test]
+    async fn a_log_of_purges_that_ends_is_a_failure() {
+        let config = crate::purge::config::Config::default();
+        let purges = Purges::open(&config, None, "node", Arc::new(Metrics::new())).await;
+        let purges = purges.unwrap();
+        let mut parts = Parts::default();
+        parts.add_listener("http://a:1".into(), pending());
+        parts.add_purges(purges.clone());
+        {
+            let mut failed = std::pin::pin!(parts.failed());
+            tokio::select! {
+                biased;
+                failure = &mut failed => panic!("{failure}"),
+                () = async { for _ in 0..100 { tokio::task::yield_now().await } } => {}
+            }
+        }
+        purges.close().await;
+        let expected = "the log of purges ended while it should serve; the edge has stopped";
+        assert_eq!(failure_of(&mut parts).await, expected);
     }
 
     #[tokio::test]

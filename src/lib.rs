@@ -7,15 +7,21 @@
 //!    does not reach the origin either.
 //! 4. **Look up** the source's entry ([`store`]): memory first, synchronously, then SSD; where the URL's responses vary, by way
 //!    of an index.
-//! 5. **May it be served?** ([`http`]): fresh, stale within a window, or to be asked for again (RFC 9111).
+//! 5. **May it be served?** Not covered by a purge ([`purge`]); then fresh, stale within a window, or to be asked for again
+//!    ([`http`], RFC 9111).
 //! 6. **Variant** ([`serve`]): named by the source's digest, the spec and the encoder. Where it is not there yet it is made
 //!    ([`image`]), once for all who wait, on a bounded pool.
 //! 7. **Bytes**: the blob that the entry's digest names, in parts of 1 MiB.
 //! 8. **Miss** ([`serve`]): one flight per key, detached from the client who started it. It asks the origin
 //!    ([`upstream`]), with a condition where an entry exists, and streams to everybody who waits.
-//! 9. **Store**: the blob, unless equal bytes are there already, then the entry. Never a body cut short.
+//! 9. **Store**: the blob, unless equal bytes are there already, then the entry. Never a body cut short, nor one that a purge
+//!    has overtaken.
 //! 10. **Respond** from one data type: status, headers, body, ranges, Cache-Status, access log and metrics all
 //!     derive from it.
+//!
+//! # The path of a purge
+//! An order by webhook, API or `PURGE` ([`edge`]) is allowed, becomes part of a batch, one entry of the log ([`purge`]),
+//! committed on disk, then in the tables that every hit is checked against; then its caller has the receipt.
 //!
 //! # The words
 //! *edge*: a node that received a client's request. *origin*: where images come from, an HTTP server or a directory.
@@ -27,7 +33,10 @@
 //! body, 1 MiB as it is stored, or the bytes of one range. *interim*, *hint*: a response before the response.
 //! *source*: an image as its origin sent it. *spec*: a canonical transform. *variant*: what a spec makes of a source.
 //! *wish*: the spec a request asks for, and what may stand in for it. *rendition*: how one request wants an answer shown:
-//! its wish, its download name, the headers that had a say. *making*: the work on a variant, and those who wait for it.
+//! its wish, its download name, the headers that had a say. *scope*: what a purge covers. *index*, of a purge: its position in
+//! the log. *epoch*: the highest index known before a response's origin was asked. *incarnation*: one life of the log. *floor*:
+//! the epoch before which nothing is served. *stamp*: epoch and tags of a response. *standing*: what purges let be done with
+//! it. *order*: what somebody wants purged. *making*: the work on a variant, and those who wait for it.
 //!
 //! # The floors
 //! A module uses only floors below its own, and none beside it; `tests/tidy.rs` holds that as code.

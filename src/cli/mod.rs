@@ -3,6 +3,9 @@
 //! Only parses, dispatches and reports; knows nothing of how a command does its work.
 
 mod check;
+mod client;
+mod key;
+mod purge;
 mod serve;
 
 use crate::config::{ConfigError, Overrides};
@@ -17,6 +20,10 @@ const EXIT_SUCCESS: u8 = 0;
 /// Of usage and configuration errors: `EX_USAGE` of sysexits.h.
 const EXIT_USAGE: u8 = 64;
 const EXIT_FAILURE: u8 = 1;
+/// Of `aquatint purge`: the edge said no, it can not say yes yet, or it could not be asked.
+const EXIT_REFUSED: u8 = 3;
+const EXIT_PENDING: u8 = 4;
+const EXIT_UNREACHABLE: u8 = 5;
 
 /// An image CDN edge cache.
 #[derive(Debug, Parser)]
@@ -35,6 +42,13 @@ enum Command {
         /// The configuration, YAML.
         file: PathBuf,
     },
+    /// Have a running edge purge images, and print its receipt.
+    ///
+    /// Ends with 0 when the purge is applied, 3 when it is refused, 4 while it is pending, and 5 when the edge can not be
+    /// reached, does not answer, or is none.
+    Purge(purge::Purge),
+    /// Make a key or a webhook's secret that allows purges, and print its lines of the configuration.
+    Key(key::Key),
 }
 
 #[derive(Args, Debug)]
@@ -69,6 +83,22 @@ enum CommandError {
     Config(#[from] ConfigError),
     #[error("aquatint: {0}")]
     App(#[from] crate::app::AppError),
+    #[error("aquatint: {0}")]
+    Usage(String),
+    #[error("aquatint: refused with {status}: {message}")]
+    Refused { status: u16, message: String },
+    #[error(
+        "aquatint: no answer from {admin}: {cause}; an order that arrived there may have been carried out"
+    )]
+    Unheard { admin: String, cause: std::io::Error },
+    #[error("aquatint: {admin} can not be reached: {cause}; nothing was ordered")]
+    Unreachable { admin: String, cause: std::io::Error },
+    #[error(
+        "aquatint: {admin}: this is no admin listener: it answers {status}, and neither a receipt nor an estimate; nothing is known to be purged"
+    )]
+    NoAdmin { admin: String, status: u16 },
+    #[error("aquatint: {0}")]
+    Random(#[from] crate::purge::keys::NoRandom),
     #[error("aquatint: standard output cannot be written: {0}")]
     Output(#[from] std::io::Error),
 }
@@ -83,14 +113,23 @@ fn exit_code(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Ok(command_line) => command_line,
         Err(help_or_error) => return explain(&help_or_error),
     };
+    let output = &mut std::io::stdout();
     let outcome = match command_line.command {
-        Command::Serve(Serve { config, overrides }) => serve::run(config.as_deref(), &overrides.into()),
-        Command::Check { file } => check::run(&file, &mut std::io::stdout()),
+        Command::Serve(Serve { config, overrides }) => {
+            serve::run(config.as_deref(), &overrides.into()).map(succeed)
+        }
+        Command::Check { file } => check::run(&file, output).map(succeed),
+        Command::Purge(purge) => purge::run(&purge, output).map(|end| match end {
+            purge::End::Applied => EXIT_SUCCESS,
+            purge::End::Pending => EXIT_PENDING,
+        }),
+        Command::Key(key) => key::run(&key, output).map(succeed),
     };
-    match outcome {
-        Ok(()) => EXIT_SUCCESS,
-        Err(error) => fail(&error),
-    }
+    outcome.unwrap_or_else(|error| fail(&error))
+}
+
+fn succeed((): ()) -> u8 {
+    EXIT_SUCCESS
 }
 
 /// `--help` and `--version` end here too, on stdout and well.
@@ -107,8 +146,12 @@ fn fail(error: &CommandError) -> u8 {
     // With stderr gone, the exit code still tells.
     writeln!(std::io::stderr(), "{error}").ok();
     match error {
-        CommandError::Config(_) => EXIT_USAGE,
-        CommandError::App(_) | CommandError::Output(_) => EXIT_FAILURE,
+        CommandError::Config(_) | CommandError::Usage(_) => EXIT_USAGE,
+        CommandError::App(_) | CommandError::Random(_) | CommandError::Output(_) => EXIT_FAILURE,
+        CommandError::Refused { .. } => EXIT_REFUSED,
+        CommandError::Unreachable { .. } | CommandError::Unheard { .. } | CommandError::NoAdmin { .. } => {
+            EXIT_UNREACHABLE
+        }
     }
 }
 
@@ -164,6 +207,12 @@ mod tests {
         let wrong = [
             "aquatint",
             "aquatint purge",
+            "aquatint purge --soft",
+            "aquatint purge --admin 127.0.0.1:9090 --all",
+            "aquatint purge http://a/b --min-etag ",
+            "aquatint purge --all --key-file /nowhere/key",
+            "aquatint key --scope url",
+            "aquatint key --name a/b",
             "aquatint check",
             "aquatint serve --listen nowhere",
             "aquatint serve --origin gopher://example",

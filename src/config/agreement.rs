@@ -22,6 +22,7 @@ pub(super) fn check(config: &Config, doubts: &Doubts, problems: &mut Problems) {
     check_watermarks_exist(config, doubts, problems);
     check_names_clash(config, doubts, problems);
     check_sizes_can_be_made(config, doubts, problems);
+    check_purges_fit_in_fills(config, doubts, problems);
     check_listeners_differ(config, doubts, problems);
     check_files(config, problems);
 }
@@ -103,6 +104,15 @@ fn check_sizes_can_be_made(config: &Config, doubts: &Doubts, problems: &mut Prob
     }
 }
 
+/// A fill that asks for as long as it may live would never come to answer with what it has.
+fn check_purges_fit_in_fills(config: &Config, doubts: &Doubts, problems: &mut Problems) {
+    let (key, limit) = ("purge.minimum_patience", "serve.fill_deadline");
+    let (patience, deadline) = (config.purge.minimum_patience, config.serve.fill_deadline);
+    if patience >= deadline && !doubts.about(key) && !doubts.about(limit) {
+        problems.refuse(key, patience, format!("less than {limit}, {deadline}"));
+    }
+}
+
 fn check_routes_differ(config: &Config, doubts: &Doubts, problems: &mut Problems) {
     if config.routes.is_empty() {
         problems.refuse(
@@ -176,6 +186,9 @@ fn check_files(config: &Config, problems: &mut Problems) {
     }
     if let Some(directory) = &config.store.directory {
         check_can_be_made("store.directory", directory, problems);
+    }
+    if let Some(directory) = &config.purge.directory {
+        check_can_be_made("purge.directory", directory, problems);
     }
     check_access_log(&config.edge.access_log.to, problems);
 }

@@ -14,7 +14,7 @@ pub use log::{Log, LogFormat};
 pub use overrides::Overrides;
 
 use crate::base::problem::{Problem, Problems};
-use crate::{edge, serve, store, upstream};
+use crate::{edge, purge, serve, store, upstream};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -26,6 +26,7 @@ pub struct Config {
     pub edge: edge::config::Config,
     pub admin: edge::config::Admin,
     pub store: store::config::Config,
+    pub purge: purge::config::Config,
     pub serve: serve::config::Config,
     pub log: Log,
     /// By name; a route says which one it asks.
@@ -40,6 +41,7 @@ impl Default for Config {
             edge: Default::default(),
             admin: Default::default(),
             store: Default::default(),
+            purge: Default::default(),
             serve: Default::default(),
             log: Default::default(),
             origins: BTreeMap::new(),
@@ -85,7 +87,9 @@ impl fmt::Display for Source {
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Here, because a secret may have been written where a key or a name belongs.
         let Problem { key, value, allowed } = &self.problem;
+        let [key, value, allowed] = [key, value, allowed].map(|text| read::without_secrets(text));
         write!(f, "{}: {key}: {value}: allowed {allowed}", self.source)
     }
 }
@@ -132,6 +136,7 @@ impl Config {
         problems.below("edge", |p| self.edge.validate(p));
         problems.below("admin", |p| self.admin.validate(p));
         problems.below("store", |p| self.store.validate(p));
+        problems.below("purge", |p| self.purge.validate(p));
         problems.below("serve", |p| self.serve.validate(p));
         problems.below("log", |p| self.log.validate(p));
         for (name, origin) in &self.origins {

@@ -16,6 +16,10 @@ use std::fmt;
 const PROBLEMS_MAX: usize = 100;
 /// Characters of a value shown.
 const VALUE_CHARS_MAX: usize = 60;
+/// What secrets begin with, and the keys that hold some: what stands there is not shown, wherever it belongs.
+const SECRET_PREFIXES: [&str; 2] = ["aqk_", "whsec_"];
+const SECRET_KEYS: [&str; 2] = ["secrets", "hash"];
+const NOT_SHOWN: &str = "(not shown)";
 
 #[derive(Debug)]
 pub(super) struct Reading {
@@ -120,6 +124,7 @@ impl Reader {
     fn refuse(&mut self, place: &Place, message: &str) {
         let value = match place.find(&mut self.tree) {
             _ if message.starts_with("unknown field") => "no such key".into(),
+            Some(_) if place.holds_secrets() => NOT_SHOWN.into(),
             Some(node) => shown(node),
             None => String::new(),
         };
@@ -200,6 +205,11 @@ impl Place {
         Place(steps)
     }
 
+    fn holds_secrets(&self) -> bool {
+        let is_secret = |step: &Step| matches!(step, Step::Key(key) if SECRET_KEYS.contains(&key.as_str()));
+        self.0.iter().any(is_secret)
+    }
+
     fn find<'a>(&self, tree: &'a mut Value) -> Option<&'a mut Value> {
         self.0.iter().try_fold(tree, |node, step| match step {
             Step::Key(key) => node.get_mut(key),
@@ -221,11 +231,34 @@ impl fmt::Display for Place {
     }
 }
 
+/// `text` without the secrets in it; what all of them begin with may be told.
+pub(super) fn without_secrets(text: &str) -> String {
+    let begins = SECRET_PREFIXES
+        .iter()
+        .filter_map(|prefix| text.find(prefix))
+        .min();
+    let Some(begin) = begins else {
+        return text.to_owned();
+    };
+    let (before, secret) = text.split_at(begin);
+    // No secret has one of these.
+    let end = secret
+        .find([' ', '.', '[', '"', '`', '\'', ':', ','])
+        .unwrap_or(secret.len());
+    let (secret, after) = secret.split_at(end);
+    let is_bare = SECRET_PREFIXES.contains(&secret);
+    let shown = if is_bare { secret } else { NOT_SHOWN };
+    format!("{before}{shown}{}", without_secrets(after))
+}
+
 fn shown(value: &Value) -> String {
     let text = match value {
         Value::String(text) if !text.is_empty() => text.clone(),
         other => other.to_string(),
     };
+    if SECRET_PREFIXES.iter().any(|prefix| text.contains(prefix)) {
+        return NOT_SHOWN.into();
+    }
     if text.chars().count() <= VALUE_CHARS_MAX {
         return text;
     }

@@ -95,9 +95,23 @@ surprise: true
          entry_ssd, admission, write_queue_bytes_max, ssd_check_interval, ssd_read_deadline, close_deadline, expiry_interval, keep_expired",
         "store.eviction: random: allowed lru, lfu, fifo, s3fifo, sieve",
         "store.memory: 512: allowed a size with its unit, such as 64KiB, 256MiB or 10GiB",
-        "surprise: no such key: allowed edge, admin, store, serve, log, origins, routes",
+        "surprise: no such key: allowed edge, admin, store, purge, serve, log, origins, routes",
     ];
     assert_eq!(found, expected);
+}
+
+#[test]
+fn a_fill_ends_after_its_patience_with_an_origin_that_is_behind() {
+    let patience =
+        |text: &str| format!("{LEAST}serve: {{fill_deadline: 2s}}\npurge: {{minimum_patience: {text}}}\n");
+    let found = refused(&patience("2s"));
+    assert_eq!(
+        found,
+        ["purge.minimum_patience: 2s: allowed less than serve.fill_deadline, 2s"]
+    );
+    accepted(&patience("1s"));
+    let found = refused(&patience("soon"));
+    assert_eq!(found.len(), 1, "{found:?}");
 }
 
 #[test]
@@ -297,6 +311,82 @@ fn a_routes_sizes_are_no_larger_than_what_is_made() {
 }
 
 #[test]
+fn a_secret_is_not_shown_wherever_it_was_written() {
+    for (text, key) in [
+        (
+            "{keys: {shop: {hash: aqk_123, scopes: [purge:url]}}}",
+            "keys.shop.hash",
+        ),
+        ("{keys: {shop: aqk_123}}", "keys.shop"),
+        (
+            "{keys: {shop: {hash: [aqk_123], scopes: [purge:url]}}}",
+            "keys.shop.hash",
+        ),
+        (
+            "{webhooks: {cms: {secrets: whsec_123, scopes: [purge:url]}}}",
+            "webhooks.cms.secrets",
+        ),
+        (
+            "{webhooks: {cms: {secrets: {a: aq_123}, scopes: [purge:url]}}}",
+            "webhooks.cms.secrets",
+        ),
+        (
+            "{webhooks: {cms: {secrets: [whsec_123], scopes: [purge:url]}}}",
+            "webhooks.cms.secrets[0]",
+        ),
+    ] {
+        let found = refused(&format!("{LEAST}purge: {text}"));
+        let [line] = found.as_slice() else {
+            panic!("{found:#?}");
+        };
+        assert!(
+            line.starts_with(&format!("purge.{key}: (not shown): allowed ")),
+            "{line}"
+        );
+        assert!(!line.contains("123"), "{line}");
+    }
+}
+
+#[test]
+fn a_secret_that_was_written_as_a_key_is_not_shown() {
+    for (text, begin) in [
+        (
+            "{webhooks: {cms: {whsec_123: [], secrets: [], scopes: [purge:url]}}}",
+            "purge.webhooks.cms.(not shown): no such key: allowed ",
+        ),
+        (
+            "{keys: {shop: {aqk_123: 1, scopes: [purge:url]}}}",
+            "purge.keys.shop.(not shown): no such key: allowed ",
+        ),
+        ("{aqk_123: 1}", "purge.(not shown): no such key: allowed "),
+        (
+            "{keys: {aqk_123: {hash: 1, scopes: [purge:url]}}}",
+            "purge.keys.(not shown).hash: ",
+        ),
+        (
+            "{webhooks: {whsec_12+/3=: {secrets: [], scopes: []}}}",
+            "purge.webhooks.(not shown): (not shown): allowed ",
+        ),
+        ("{webhooks: {cms: {whsec_123: 1, whsec_123: 2}}}", "line "),
+    ] {
+        let found = refused(&format!("{LEAST}purge: {text}"));
+        assert!(found.iter().any(|line| line.starts_with(begin)), "{found:#?}");
+        assert!(!found.join(" ").contains("12"), "{found:#?}");
+    }
+}
+
+#[test]
+fn a_permission_that_is_none_is_told_which_there_are() {
+    let hash = "blake3:".to_owned() + &"0".repeat(64);
+    let found = refused(&format!(
+        "{LEAST}purge: {{keys: {{shop: {{hash: '{hash}', scopes: [purge:urls]}}}}}}"
+    ));
+    let expected =
+        "purge.keys.shop.scopes[0]: purge:urls: allowed purge:url, purge:tag, purge:prefix, purge:all";
+    assert_eq!(found, [expected]);
+}
+
+#[test]
 fn listeners_may_not_collide_unless_the_port_is_chosen_for_them() {
     let found = refused(&format!("{LEAST}admin: {{listen: 127.0.0.1:8080}}"));
     assert_eq!(
@@ -318,6 +408,7 @@ edge:
   tls: {listen: 127.0.0.1:8443, certificate: /nowhere/a.pem, key: /}
   access_log: {to: /nowhere/access.log}
 store: {directory: /dev/null/cache}
+purge: {directory: /dev/null/purges}
 origins: {default: {directory: /nowhere, tls: {ca: /nowhere/ca.pem}}}
 ";
     let found = refused(text);
@@ -331,6 +422,7 @@ origins: {default: {directory: /nowhere, tls: {ca: /nowhere/ca.pem}}}
         "edge.tls.key",
         "origins.default.directory",
         "origins.default.tls.ca",
+        "purge.directory",
         "store.directory",
     ];
     assert_eq!(keys, expected, "{found:#?}");

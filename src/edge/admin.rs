@@ -1,14 +1,15 @@
-//! The admin listener: metrics, liveness and readiness, for operators and their machines.
+//! The admin listener: metrics, liveness and readiness for operators and their machines, and the API of purges.
 //!
-//! Invariant: it answers whatever the edge is doing, and changes nothing; a client that stands still, idle or not,
-//! is hung up on. Knows nothing of requests.
+//! Invariant: it answers whatever the edge is doing, and only who has a key changes anything; a client that stands still,
+//! idle or not, is hung up on. Knows nothing of requests to the edge.
 
 use super::lifecycle::{Lifecycle, Phase};
+use super::purging::{Orderer, Response};
 use crate::base::metrics::Metrics;
 use crate::store::Store;
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use pingora_core::apps::{HttpPersistentSettings, HttpServerApp, ReusedHttpStream};
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::server::ShutdownWatch;
@@ -23,65 +24,82 @@ pub(crate) struct Admin {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) store: Store,
     pub(crate) lifecycle: Arc<Lifecycle>,
+    pub(crate) orderer: Arc<Orderer>,
 }
 
-struct Page {
-    status: StatusCode,
-    content_type: &'static str,
-    body: Bytes,
+/// Of a page that says what it is.
+fn text(status: StatusCode, text: &'static str) -> Response {
+    page(
+        status,
+        "text/plain; charset=utf-8",
+        Bytes::from_static(text.as_bytes()),
+    )
 }
 
-impl Page {
-    fn text(status: StatusCode, text: &'static str) -> Self {
-        Page {
-            status,
-            content_type: "text/plain; charset=utf-8",
-            body: Bytes::from_static(text.as_bytes()),
-        }
+fn page(status: StatusCode, content_type: &'static str, body: Bytes) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static(content_type)),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ];
+    Response {
+        status,
+        headers: HeaderMap::from_iter(headers),
+        body,
     }
 }
 
 impl Admin {
-    fn page(&self, method: &Method, path: &str) -> Page {
+    async fn answer(&self, session: &mut ServerSession) -> Response {
+        if let Some(answer) = self.orderer.answer_api(session, self.deadline).await {
+            return answer;
+        }
+        let header = session.req_header();
+        self.page(&header.method, header.uri.path())
+    }
+
+    fn page(&self, method: &Method, path: &str) -> Response {
         if !matches!(*method, Method::GET | Method::HEAD) {
-            return Page::text(
+            let mut refusal = text(
                 StatusCode::METHOD_NOT_ALLOWED,
                 "only GET and HEAD are answered here\n",
             );
+            refusal
+                .headers
+                .insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+            return refusal;
         }
         match path {
             "/metrics" => self.metrics_page(),
-            "/livez" => Page::text(StatusCode::OK, "alive\n"),
+            "/livez" => text(StatusCode::OK, "alive\n"),
             "/readyz" => match self.lifecycle.phase() {
-                Phase::Serving => Page::text(StatusCode::OK, "ready\n"),
-                Phase::Draining => Page::text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+                Phase::Serving => text(StatusCode::OK, "ready\n"),
+                Phase::Draining => text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
             },
-            _ => Page::text(StatusCode::NOT_FOUND, "try /metrics, /livez or /readyz\n"),
+            _ => text(
+                StatusCode::NOT_FOUND,
+                "try /metrics, /livez, /readyz or /api/v1/purge\n",
+            ),
         }
     }
 
-    fn metrics_page(&self) -> Page {
+    fn metrics_page(&self) -> Response {
         self.store.observe();
-        Page {
-            status: StatusCode::OK,
-            content_type: "text/plain; version=0.0.4; charset=utf-8",
-            body: Bytes::from(self.metrics.render()),
-        }
+        self.orderer.observe();
+        let body = Bytes::from(self.metrics.render());
+        page(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", body)
     }
 }
 
-async fn send(session: &mut ServerSession, page: Page) -> pingora_core::Result<()> {
-    let mut response = ResponseHeader::build_no_case(page.status, Some(5))?;
-    response.insert_header(header::CONTENT_TYPE, page.content_type)?;
-    response.insert_header(header::CONTENT_LENGTH, page.body.len())?;
-    response.insert_header(header::CACHE_CONTROL, "no-store")?;
-    if page.status == StatusCode::METHOD_NOT_ALLOWED {
-        response.insert_header(header::ALLOW, "GET, HEAD")?;
+async fn send(session: &mut ServerSession, answer: Response) -> pingora_core::Result<()> {
+    let mut response = ResponseHeader::build_no_case(answer.status, Some(6))?;
+    for (name, value) in &answer.headers {
+        response.insert_header(name, value)?;
     }
+    response.insert_header(header::CONTENT_LENGTH, answer.body.len())?;
     let body = if session.req_header().method == Method::HEAD {
         Bytes::new()
     } else {
-        page.body
+        answer.body
     };
     session.write_response_header(Box::new(response)).await?;
     session.write_response_body(body, true).await
@@ -103,14 +121,16 @@ impl HttpServerApp for Admin {
         if !arrived.ok()? {
             return None;
         }
-        let header = session.req_header();
-        let page = self.page(&header.method, header.uri.path());
-        timeout(self.deadline, finish(session, page)).await.ok().flatten()
+        let answer = self.answer(&mut session).await;
+        timeout(self.deadline, finish(session, answer))
+            .await
+            .ok()
+            .flatten()
     }
 }
 
-async fn finish(mut session: ServerSession, page: Page) -> Option<ReusedHttpStream> {
-    send(&mut session, page).await.ok()?;
+async fn finish(mut session: ServerSession, answer: Response) -> Option<ReusedHttpStream> {
+    send(&mut session, answer).await.ok()?;
     let settings = HttpPersistentSettings::for_session(&session);
     let stream = session.finish().await.ok().flatten()?;
     Some(ReusedHttpStream::from_reusable_stream(stream, settings))
@@ -119,7 +139,9 @@ async fn finish(mut session: ServerSession, page: Page) -> Option<ReusedHttpStre
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::epoch::Incarnation;
     use crate::edge::listen::{Listener, serve};
+    use crate::edge::purging::tests::world;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpStream;
     use tokio::sync::watch;
@@ -129,9 +151,16 @@ mod tests {
     /// Sends `request` and reads until the admin listener hangs up.
     async fn read_to_end(deadline: Duration, request: &str) -> String {
         let metrics = Arc::new(Metrics::new());
-        let store = Store::open(&Default::default(), metrics.clone()).await.unwrap();
+        let store = Store::open(
+            &Default::default(),
+            Incarnation::from_bytes([0; 16]),
+            metrics.clone(),
+        )
+        .await
+        .unwrap();
         let admin = Admin {
             deadline,
+            orderer: Arc::new(world().orderer),
             metrics,
             store,
             lifecycle: Arc::default(),

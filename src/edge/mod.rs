@@ -13,6 +13,7 @@ mod guard;
 mod interim;
 pub(crate) mod lifecycle;
 pub mod listen;
+pub(crate) mod purging;
 mod request_body;
 mod respond;
 mod send;

@@ -8,6 +8,7 @@ use super::config::Config;
 use super::connection::Flow;
 use super::guard::{Guard, Incoming, Refusal, expects_continue};
 use super::interim;
+use super::purging::{self, Entrance, Orderer};
 use super::request_body::SessionBody;
 use super::respond::{Asked, Manner, Payload, Reply, version_name};
 use super::send::{End, send};
@@ -34,6 +35,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 /// The HTTP server that browsers and apps talk to.
 pub(crate) struct Edge {
     engine: Arc<Engine>,
+    orderer: Arc<Orderer>,
     guard: Guard,
     manner: Manner,
     options: HttpServerOptions,
@@ -62,6 +64,7 @@ impl Edge {
     pub(crate) fn new(
         config: &Config,
         engine: Arc<Engine>,
+        orderer: Arc<Orderer>,
         log: Arc<AccessLog>,
         metrics: Arc<Metrics>,
         requests: TaskTracker,
@@ -73,6 +76,7 @@ impl Edge {
         options.h2_idle_timeout = Some(config.keepalive_idle.get());
         Edge {
             engine,
+            orderer,
             guard: Guard::new(config),
             manner: Manner::new(&config.name, config.ranges_max),
             options,
@@ -110,12 +114,22 @@ impl Edge {
             Ok(request) => request,
             Err(refusal) => return self.refuse(refusal),
         };
+        if let Some(entrance) = purging::entrance(&request) {
+            return Box::pin(self.answer_order(session, entrance)).await;
+        }
         match self.engine.serve_at_once(&request) {
             Ok(Some(served)) => self.manner.reply(&asked(&request), served),
             // Boxed, so that a hit does not carry the size of everything else.
             Ok(None) => Box::pin(self.answer_in_time(session, received_at)).await,
             Err(error) => self.manner.refuse(&error),
         }
+    }
+
+    /// An order of a purge goes no further.
+    async fn answer_order(&self, session: &mut ServerSession, entrance: Entrance) -> Reply {
+        self.orderer
+            .answer_edge(session, entrance, &self.manner, self.write_deadline)
+            .await
     }
 
     /// The engine may take long, and have something to say meanwhile.

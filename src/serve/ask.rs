@@ -3,7 +3,7 @@
 //! 1. with the validators of what is stored, or for the rest of a stored part;
 //! 2. where the answer fits nothing that is stored, once more, without conditions.
 //!
-//! Invariant: an entry is renewed only by a 304 that speaks of it, and a part is completed only by bytes of the same
+//! Invariant: an entry is renewed only by a 304 that speaks of it, never one that was purged, and a part is completed only by bytes of the same
 //! representation. It does not know readers.
 
 use super::body::Body;
@@ -15,6 +15,7 @@ use super::look_up::load;
 use super::served::{Head, Part, StoredValidators};
 use super::source::{Piece, Source};
 use super::trip::Extent;
+use super::validity::standing;
 use crate::http::alternates::Alternates;
 use crate::http::conditional::{Confirms, Validators, ask_if_changed, confirms, updated_by_304};
 use crate::http::entity_tag::EntityTag;
@@ -23,6 +24,7 @@ use crate::http::header_block::HeaderBlock;
 use crate::http::partial::{Joined, Run, same_representation};
 use crate::http::vary::Vary;
 use crate::key::CacheKey;
+use crate::purge::table::Standing;
 use crate::store::{Entry, EntryKind};
 use crate::upstream::{OriginError, OriginRequest, OriginResponse};
 use http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -61,7 +63,7 @@ impl Fill {
         Ok(Reply::Response(Box::new(response)))
     }
 
-    pub(super) async fn fetch(&self, request: OriginRequest) -> Result<OriginResponse, FlightFailure> {
+    pub(super) async fn fetch_once(&self, request: OriginRequest) -> Result<OriginResponse, FlightFailure> {
         let flight = self.landing.flight.clone();
         let heard = move |interim| flight.hint(interim);
         let response = self.route.origin.fetch_with_interims(request, &heard).await?;
@@ -71,6 +73,8 @@ impl Fill {
     fn question(&self) -> OriginRequest {
         let mut request = self.request.clone();
         match &self.previous {
+            // What is stored may be confirmed by an origin that is behind.
+            _ if self.minimum().is_some() => {}
             Previous::Nothing => {}
             Previous::Entry(entry, index) => {
                 let validators = StoredValidators::of(&Head::Stored(entry.clone()));
@@ -89,6 +93,7 @@ impl Fill {
 
     async fn understand(&self, response: OriginResponse) -> Fit {
         match (response.status, &self.previous) {
+            (StatusCode::NOT_MODIFIED, _) if self.minimum().is_some() => Fit::No,
             (StatusCode::NOT_MODIFIED, _) => match self.confirmed(&response.headers).await {
                 Some((key, entry)) => self.renew(&key, &entry, &response),
                 None => Fit::No,
@@ -135,13 +140,18 @@ impl Fill {
         let stored = entry.headers.to_map();
         let mut headers = updated_by_304(&stored, &response.headers);
         let vary = &self.route.policy.vary;
-        if Vary::of(&headers, vary) != Vary::of(&stored, vary) || headers.len() > LINES_MAX {
+        // It may have been purged since it was looked up.
+        let is_purged = standing(&self.fills.purges, entry) == Standing::Hard;
+        if is_purged || Vary::of(&headers, vary) != Vary::of(&stored, vary) || headers.len() > LINES_MAX {
             return Fit::No;
         }
+        let Ok(stamp) = self.stamp_of_renewed(&entry.stamp, &response.headers) else {
+            return Fit::No;
+        };
         match self.judged(&mut headers, entry.status, response.exchange) {
             Verdict::Store(lifetime) => {
                 let headers = HeaderBlock::pack(&headers);
-                let renewed = self.put_renewed(key, entry, headers, lifetime);
+                let renewed = self.put_renewed(key, entry, headers, lifetime, &stamp);
                 Fit::Yes(Reply::Confirmed(renewed, EntrySource::Confirmed))
             }
             Verdict::Refuse(refusal) => {
@@ -150,7 +160,11 @@ impl Fill {
                 if refusal != Refusal::Authorization {
                     self.fills.store.remove(key);
                 }
-                Fit::Yes(Reply::Confirmed(entry.clone(), EntrySource::ConfirmedForOne))
+                let confirmed = entry.refreshed(entry.headers.clone(), entry.lifetime, stamp);
+                Fit::Yes(Reply::Confirmed(
+                    Arc::new(confirmed),
+                    EntrySource::ConfirmedForOne,
+                ))
             }
         }
     }
@@ -176,6 +190,9 @@ impl Fill {
             Some(Joined::FreshThenStored { skip: 0, run }) if run.is_whole() => source.followed_by(piece),
             _ => return Fit::No,
         };
+        let Ok(stamp) = self.stamp(&response.headers) else {
+            return Fit::No;
+        };
         let mut headers = updated_by_304(&stored, &response.headers);
         headers.remove(header::CONTENT_RANGE);
         Fit::Yes(Reply::Rest(Box::new(Incoming {
@@ -183,6 +200,7 @@ impl Fill {
             headers,
             length: Some(part.run.length),
             exchange: response.exchange,
+            stamp: stamp.joined(&part.entry.stamp),
             source,
         })))
     }

@@ -1,12 +1,13 @@
 //! All flights under way, by key: who comes first leads, who comes while it is under way follows.
 //!
-//! Invariant: at most one flight is boarding for a key, none is boarded in an era later than its own, and every flight
-//! that was begun lands: its fill holds a [`Landing`], whose end is the flight's. Knows nothing of what a flight
+//! Invariant: at most one flight is boarding for a key, none is boarded in an era later than its own or by who wants what a
+//! later purge has left, and every flight that was begun lands: its fill holds a [`Landing`], whose end is the flight's. Knows nothing of what a flight
 //! carries.
 
 use super::failure::FlightFailure;
 use super::flight::{EntrySource, Flight, Ticket};
 use super::invalidations::Era;
+use crate::base::epoch::Epoch;
 use crate::base::metrics::Metrics;
 use crate::key::KeyName;
 use crate::store::Entry;
@@ -22,10 +23,21 @@ pub(crate) struct Flights {
     metrics: Arc<Metrics>,
 }
 
-/// A flight that can be boarded, and the era in which its origin was asked.
+/// A flight that can be boarded, and when its origin was asked.
 struct Boarding {
     flight: Arc<Flight>,
     era: Era,
+    epoch: Epoch,
+}
+
+/// Which flight a request may board, and which it starts otherwise.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Board {
+    pub(crate) era: Era,
+    /// Of the flight it would start.
+    pub(crate) epoch: Epoch,
+    /// Of a flight it may board.
+    pub(crate) least: Epoch,
 }
 
 /// A place on a flight, and the duty that comes with it.
@@ -50,16 +62,20 @@ impl Flights {
         }
     }
 
-    /// Boards the flight for `name`, or starts one; a flight of another era is left to those who are on it.
-    pub(crate) fn join(self: &Arc<Self>, name: KeyName, era: Era) -> Joined {
+    /// Boards the flight for `name`, or starts one; a flight of another era, or begun too early, is left to those who are
+    /// on it.
+    pub(crate) fn join(self: &Arc<Self>, name: KeyName, board: Board) -> Joined {
+        let Board { era, epoch, least } = board;
+        let may_board = |boarding: &&Boarding| boarding.era == era && boarding.epoch >= least;
         let mut shard = self.shard(&name).lock();
-        if let Some(boarding) = shard.get(&name).filter(|boarding| boarding.era == era) {
+        if let Some(boarding) = shard.get(&name).filter(may_board) {
             return Joined::Follower(Ticket::board(boarding.flight.clone()));
         }
         let flight = Arc::new(Flight::new(self.metrics.clone()));
         let boarding = Boarding {
             flight: flight.clone(),
             era,
+            epoch,
         };
         shard.insert(name, boarding);
         self.metrics.fills_in_flight.inc();

@@ -1,10 +1,10 @@
 //! Where a response is stored: under its URL's own key, with the alternates, or joined with a stored part.
 //!
-//! Invariant: what was asked of the origin before its URL was invalidated is not stored after. It does not know
-//! readers.
+//! Invariant: what was asked of the origin before its URL was invalidated, or purged, is not stored after; what is made of
+//! two answers is as old as the older. It does not know readers.
 
 use super::body::Body;
-use super::fill::{Fill, Incoming, Received};
+use super::fill::{Fill, Fills, Incoming, Received};
 use super::flight::BUDGET_UNIT;
 use super::indexes::alternate_key;
 use super::look_up::load;
@@ -20,10 +20,11 @@ use crate::http::header_block::HeaderBlock;
 use crate::http::partial::{Joined, Run, same_representation};
 use crate::http::range::content_range;
 use crate::key::CacheKey;
-use crate::store::{Body as StoredBody, Entry, EntryKind, PART_BYTES};
+use crate::store::{Body as StoredBody, Entry, EntryKind, PART_BYTES, Stamp, Store};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use tokio::sync::OwnedSemaphorePermit;
 
 /// The least part of the stored bytes that fresh ones must be, so that joining many ranges costs no more than a few times
@@ -35,6 +36,7 @@ struct Stored {
     status: StatusCode,
     headers: HeaderMap,
     received: Received,
+    stamp: Stamp,
 }
 
 /// What is stored where a part is to be stored.
@@ -50,6 +52,7 @@ impl Fill {
             status: incoming.status,
             headers: incoming.headers.clone(),
             received,
+            stamp: incoming.stamp.clone(),
         };
         let stored = match self.extent {
             Extent::Range(_) if stored.status == StatusCode::PARTIAL_CONTENT => {
@@ -65,8 +68,9 @@ impl Fill {
             status,
             headers,
             received: Received { body, chunks },
+            stamp,
         } = stored;
-        let entry = Entry::new(&key, status, HeaderBlock::pack(&headers), lifetime, body);
+        let entry = Entry::new(&key, status, HeaderBlock::pack(&headers), lifetime, body, stamp);
         if body.length > PART_BYTES as u64 {
             // Copies the whole body: its connections must not wait for that.
             tokio::task::block_in_place(|| self.put(&key, entry, &chunks));
@@ -75,8 +79,32 @@ impl Fill {
         }
     }
 
+    /// Lets `put` store under `key` what was asked of the origin, unless a purge has overtaken it or its URL has been
+    /// invalidated since. What is invalidated meanwhile is taken back; what is purged meanwhile is found out when it is
+    /// looked for.
+    pub(super) fn store(&self, key: &CacheKey, entry: Entry, put: impl FnOnce(&Store, Entry)) {
+        let Fills {
+            store,
+            invalidations,
+            metrics,
+            ..
+        } = &*self.fills;
+        if !self.fills.is_valid(&entry) {
+            let was_known = self.overtaken.swap(true, Ordering::Relaxed);
+            metrics.fills_fenced.inc_by(u64::from(!was_known));
+            return;
+        }
+        let is_current = || invalidations.era(&self.url.name()) == self.era;
+        if is_current() {
+            put(store, entry);
+            if !is_current() {
+                store.remove(key);
+            }
+        }
+    }
+
     fn put(&self, key: &CacheKey, entry: Entry, chunks: &[Bytes]) {
-        self.fills.store_in(self.era, &self.url, key, |store| {
+        self.store(key, entry, |store, entry| {
             store.put(key, entry, chunks);
         });
     }
@@ -101,15 +129,18 @@ impl Fill {
         entry: &Arc<Entry>,
         headers: HeaderBlock,
         lifetime: Lifetime,
+        stamp: &Stamp,
     ) -> Arc<Entry> {
         let own = self.place(&headers.to_map(), lifetime);
-        let mut renewed = Arc::new(entry.refreshed(headers.clone(), lifetime));
-        self.fills.store_in(self.era, &self.url, key, |store| {
-            store.renew_entry(key, entry.refreshed(headers.clone(), lifetime));
+        let refreshed = || entry.refreshed(headers.clone(), lifetime, stamp.clone());
+        let mut renewed = Arc::new(refreshed());
+        self.store(key, refreshed(), |store, entry| {
+            store.renew_entry(key, entry);
         });
         if own.name() != key.name() {
-            self.fills.store_in(self.era, &self.url, &own, |store| {
-                let copy = Entry::new(&own, entry.status, headers, lifetime, entry.body);
+            let (status, headers) = (entry.status, headers.clone());
+            let copy = Entry::new(&own, status, headers, lifetime, entry.body, stamp.clone());
+            self.store(&own, copy, |store, copy| {
                 renewed = store.renew_entry(&own, copy);
             });
         }
@@ -164,6 +195,7 @@ impl Fill {
         Some(Stored {
             status,
             headers,
+            stamp: fresh.stamp.joined(&part.entry.stamp),
             received: tokio::task::block_in_place(|| whole(chunks)),
         })
     }
@@ -181,6 +213,9 @@ impl Fill {
         let Some(entry) = load(&self.fills.store, &self.key).await else {
             return Beside::Nothing;
         };
+        if !self.fills.is_valid(&entry) {
+            return Beside::Nothing;
+        }
         match entry.kind() {
             EntryKind::Whole if self.serves(&entry) => Beside::Whole,
             EntryKind::Index | EntryKind::Whole => Beside::Nothing,

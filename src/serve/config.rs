@@ -1,5 +1,11 @@
 //! Routes: which origin answers for a host and path, and by which policy.
 
+mod heuristic;
+mod tags;
+
+pub use heuristic::Heuristic;
+pub use tags::{TagHeaders, Tags};
+
 use super::variants::config as variants;
 use crate::base::problem::Problems;
 use crate::base::units::{ByteSize, Span};
@@ -25,6 +31,8 @@ pub struct Config {
     pub pass_patience: Span,
     /// How long a response that may not be shared makes its URL bypass the queue of waiters.
     pub pass_memory: Span,
+    /// Hits that are compared with their origins at once; see `audit` of a route.
+    pub audits_max: usize,
     /// Parts of a large body that are read ahead of the client.
     pub read_ahead: usize,
     pub transform: variants::Config,
@@ -58,6 +66,9 @@ pub struct Route {
     pub object_bytes_max: ByteSize,
     /// Media types to store, `image/*` for a family, `*` for any.
     pub content_types: Vec<String>,
+    pub tags: Tags,
+    /// The share of hits, from 0 to 1, that are compared with the origin behind the answer.
+    pub audit: f64,
     pub transform: Transform,
 }
 
@@ -82,15 +93,6 @@ pub struct Ttl {
     /// Serve stale when the origin can not be reached, where the response does not forbid it.
     pub stale_on_disconnect: Span,
     pub heuristic: Heuristic,
-}
-
-/// The guess for a response that says nothing but when it was last changed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Heuristic {
-    /// Of the time since it was last changed; 0 guesses nothing.
-    pub percent: u32,
-    pub max: Span,
 }
 
 /// What request headers mean that a response varies by.
@@ -169,6 +171,7 @@ impl Default for Config {
             pass_patience: Span::secs(5),
             pass_memory: Span::secs(60),
             read_ahead: 3,
+            audits_max: 8,
             transform: variants::Config::default(),
             watermarks: BTreeMap::new(),
         }
@@ -196,6 +199,8 @@ impl Default for Route {
             version_parameter: Some("v".into()),
             object_bytes_max: ByteSize::mib(64),
             content_types: vec!["image/*".into()],
+            tags: Tags::default(),
+            audit: 0.0,
             transform: Transform::default(),
         }
     }
@@ -213,15 +218,6 @@ impl Default for Ttl {
             stale_if_error: Span::secs(0),
             stale_on_disconnect: Span::secs(0),
             heuristic: Heuristic::default(),
-        }
-    }
-}
-
-impl Default for Heuristic {
-    fn default() -> Self {
-        Heuristic {
-            percent: 10,
-            max: Span::days(1),
         }
     }
 }
@@ -280,6 +276,7 @@ impl Config {
         );
         problems.check("pass_memory", self.pass_memory, Span::millis(0)..=Span::days(1));
         problems.check("read_ahead", self.read_ahead, 0..=16);
+        problems.check("audits_max", self.audits_max, 1..=1024);
         problems.below("transform", |p| self.transform.validate(p));
         for (name, watermark) in &self.watermarks {
             problems.below(format!("watermarks.{name}"), |p| watermark.validate(p));
@@ -298,6 +295,8 @@ impl Route {
         if !is_host(&self.host) {
             problems.refuse("host", &self.host, HOST_ALLOWED);
         }
+        problems.check("audit", self.audit, 0.0..=1.0);
+        problems.below("tags", |p| self.tags.validate(p));
         for (index, media_range) in self.content_types.iter().enumerate() {
             if !is_media_range(media_range) {
                 let allowed = "a media type such as image/png, a family such as image/*, or *";

@@ -3,12 +3,13 @@
 //! Invariant: it is decided by the header alone, before any byte of the body. It does not know flights.
 
 use super::fill::{Fill, Incoming, Previous};
-use super::head::{FAULT_OF_REQUEST, Fate};
+use super::head::{FAULT_OF_REQUEST, Fate, TOO_OLD};
 use super::trip::Extent;
 use crate::base::clock;
 use crate::http::freshness::{Exchange, Facts, Refusal, Verdict, judge};
 use crate::http::partial::Run;
 use crate::http::reuse::Failure;
+use crate::scope::Tags;
 use crate::upstream::{Framing, OriginResponse};
 use http::{HeaderMap, StatusCode, header};
 
@@ -24,6 +25,9 @@ impl Fill {
         // A part is one of a response that would be a 200.
         let is_part = matches!(self.extent, Extent::Range(_)) && *status == StatusCode::PARTIAL_CONTENT;
         let judged_as = if is_part { StatusCode::OK } else { *status };
+        if Tags::of(headers, &self.route.tags.limits).is_err() {
+            return Fate::Private("tags");
+        }
         let lifetime = match self.judge(judged_as, headers, *exchange) {
             Verdict::Store(lifetime) => lifetime,
             Verdict::Refuse(Refusal::Status | Refusal::NoFreshness) if faults_request(*status) => {
@@ -36,6 +40,9 @@ impl Fill {
         };
         if judged_as.is_success() && !self.route.stores_type(headers.get(header::CONTENT_TYPE)) {
             return Fate::Private("content-type");
+        }
+        if self.is_too_old(*status, headers) {
+            return Fate::Shared(TOO_OLD);
         }
         if length.is_some_and(|length| length > self.route.object_bytes_max) {
             return Fate::Private("too-large");
@@ -55,6 +62,9 @@ impl Fill {
 
     /// Of a body that stored bytes complete.
     pub(super) fn fate_of_rest(&self, whole: &Incoming) -> Fate {
+        if self.is_too_old(whole.status, &whole.headers) {
+            return Fate::Shared(TOO_OLD);
+        }
         match self.judge(whole.status, &whole.headers, whole.exchange) {
             Verdict::Store(_) if whole.length > Some(self.route.object_bytes_max) => {
                 Fate::Private("too-large")
@@ -78,7 +88,9 @@ impl Fill {
     /// An error must not replace an image that may still be served in its place.
     fn previous_may_stand_in(&self) -> bool {
         match &self.previous {
-            Previous::Entry(entry, _) => entry.lifetime.stands_in(clock::now(), Failure::Error),
+            Previous::Entry(entry, _) => {
+                entry.lifetime.stands_in(clock::now(), Failure::Error) && self.fills.is_valid(entry)
+            }
             Previous::Nothing | Previous::Alternates(_) | Previous::Part(_) => false,
         }
     }

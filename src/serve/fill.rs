@@ -15,25 +15,32 @@ use super::brief_memory::BriefMemory;
 use super::config::Config;
 use super::failure::FlightFailure;
 use super::flight::{Audience, BUDGET_UNIT, EntrySource, Retention};
-use super::head::{Alternate, Fate, FlightHead};
-use super::indexes::Indexes;
+use super::head::{Alternate, Fate, FlightHead, TOO_OLD, date, strip_cookies};
+use super::indexes::{Indexes, Note};
 use super::invalidations::{Era, Invalidations};
+use super::minimum::{BEHIND, shorten};
 use super::route::Route;
 use super::served::Part;
 use super::source::Source;
 use super::trip::Extent;
+use super::validity::standing;
 use crate::base::clock;
 use crate::base::digest::Hasher;
+use crate::base::epoch::Epoch;
+use crate::base::metrics::Metrics;
 use crate::http::alternates::{Alternates, Known};
-use crate::http::freshness::{CachePolicy, Exchange, Lifetime, SetCookie, Verdict, Versioned, unshared};
+use crate::http::freshness::{Exchange, Lifetime, Verdict, Versioned, unshared};
 use crate::http::header_block::HeaderBlock;
 use crate::http::vary::Vary;
 use crate::key::CacheKey;
-use crate::store::{Body as StoredBody, Entry, EntryKind, Store};
+use crate::purge::Purges;
+use crate::purge::table::Standing;
+use crate::store::{Body as StoredBody, Entry, EntryKind, Stamp, Store};
 use crate::upstream::{OriginRequest, OriginResponse};
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, StatusCode, header};
+use http::{HeaderMap, StatusCode, header};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 use tokio::sync::Semaphore;
 use tokio::time::timeout_at;
@@ -42,8 +49,12 @@ use tokio_util::task::TaskTracker;
 /// All fills of the edge: what they share, and a way to wait for them.
 pub(crate) struct Fills {
     pub(super) store: Store,
+    pub(super) purges: Purges,
+    pub(super) metrics: Arc<Metrics>,
     /// Of URLs whose responses may not be shared, so that their requests need not queue for each other.
     pub(super) pass_memory: BriefMemory<()>,
+    /// Of URLs whose origin answered with less than a purge told, for as long as it was given.
+    pub(super) behind: BriefMemory<()>,
     pub(super) invalidations: Invalidations,
     pub(super) indexes: Indexes,
     tracker: TaskTracker,
@@ -65,6 +76,8 @@ pub(crate) struct Fill {
     pub(crate) key: CacheKey,
     /// In which the origin is asked.
     pub(crate) era: Era,
+    /// Known before the origin is asked.
+    pub(crate) epoch: Epoch,
     pub(crate) versioned: Versioned,
     /// For the whole or the range, unconditionally.
     pub(crate) request: OriginRequest,
@@ -74,6 +87,8 @@ pub(crate) struct Fill {
     pub(crate) extent: Extent,
     /// Whether the origin's word is wanted, though a fresh entry may be there.
     pub(crate) must_ask: bool,
+    /// Whether a purge was found to have overtaken it.
+    pub(crate) overtaken: AtomicBool,
 }
 
 /// What is stored already.
@@ -94,6 +109,7 @@ pub(super) struct Incoming {
     pub(super) headers: HeaderMap,
     pub(super) length: Option<u64>,
     pub(super) exchange: Exchange,
+    pub(super) stamp: Stamp,
     pub(super) source: Source,
 }
 
@@ -104,11 +120,14 @@ pub(super) struct Received {
 }
 
 impl Fills {
-    pub(crate) fn new(config: &Config, store: Store) -> Self {
+    pub(crate) fn new(config: &Config, store: Store, purges: Purges, metrics: Arc<Metrics>) -> Self {
         let units = (config.fill_bytes_max.bytes() / BUDGET_UNIT) as usize;
         Fills {
             store,
+            purges,
+            metrics,
             pass_memory: BriefMemory::new(config.pass_memory.get()),
+            behind: BriefMemory::new(BEHIND),
             invalidations: Invalidations::new(),
             indexes: Indexes::default(),
             tracker: TaskTracker::new(),
@@ -129,16 +148,9 @@ impl Fills {
         });
     }
 
-    /// Lets `put` store under `key` what was asked of the origin in `era`, unless its URL has been invalidated since;
-    /// what is invalidated meanwhile is taken back.
-    pub(super) fn store_in(&self, era: Era, url: &CacheKey, key: &CacheKey, put: impl FnOnce(&Store)) {
-        let is_current = || self.invalidations.era(&url.name()) == era;
-        if is_current() {
-            put(&self.store);
-            if !is_current() {
-                self.store.remove(key);
-            }
-        }
+    /// Whether no purge covers what is stored.
+    pub(super) fn is_valid(&self, entry: &Entry) -> bool {
+        standing(&self.purges, entry) == Standing::Valid
     }
 
     pub(crate) async fn drain(&self) {
@@ -183,6 +195,7 @@ impl Fill {
     pub(super) fn serves(&self, entry: &Entry) -> bool {
         entry.kind() == EntryKind::Whole
             && entry.lifetime.is_fresh(clock::now())
+            && self.fills.is_valid(entry)
             && self.fills.store.holds_body(&entry.body)
     }
 
@@ -211,13 +224,14 @@ impl Fill {
         } = response;
         let incoming = Incoming {
             status,
-            headers,
             length: if status == StatusCode::NO_CONTENT {
                 Some(0)
             } else {
                 length
             },
             exchange,
+            stamp: self.stamp_or_untagged(&headers),
+            headers,
             source: Source::of(body),
         };
         self.receive(incoming, fate, deadline).await
@@ -231,7 +245,7 @@ impl Fill {
             code => code < 400 && !fate.is_for_one(),
         };
         let previous_serves = match &self.previous {
-            Previous::Entry(entry, _) => entry.lifetime.is_fresh(clock::now()),
+            Previous::Entry(entry, _) => entry.lifetime.is_fresh(clock::now()) && self.fills.is_valid(entry),
             Previous::Nothing | Previous::Alternates(_) | Previous::Part(_) => false,
         };
         if !fate.lies_in_response() || previous_serves && !replaces {
@@ -298,6 +312,10 @@ impl Fill {
             }
             strip_cookies(headers, policy);
         }
+        self.route.tags.strip(headers);
+        if let Fate::Shared(TOO_OLD) = fate {
+            shorten(headers);
+        }
         let alternate = self.alternate(headers);
         if let (Fate::Stored(lifetime), Some(alternate)) = (fate, &alternate) {
             // Who waits for another alternate finds by it where to wait instead.
@@ -309,6 +327,7 @@ impl Fill {
             unshared: HeaderBlock::pack(&unshared_headers),
             length: incoming.length,
             fate,
+            stamp: incoming.stamp.clone(),
             alternate,
         }
     }
@@ -323,6 +342,7 @@ impl Fill {
             headers.remove(name);
         }
         strip_cookies(headers, policy);
+        self.route.tags.strip(headers);
         verdict
     }
 
@@ -340,9 +360,15 @@ impl Fill {
 
     /// Writes the URL's index, with an alternate that has been stored or without.
     pub(super) fn note(&self, alternate: &Alternate, lifetime: Lifetime, known: Option<Known>) -> Alternates {
-        let Fills { indexes, store, .. } = &*self.fills;
-        indexes.note(store, &self.url, &alternate.fields, lifetime, known, |index| {
-            self.fills.store_in(self.era, &self.url, &self.url, |store| {
+        let note = Note {
+            url: &self.url,
+            fields: &alternate.fields,
+            lifetime,
+            epoch: self.epoch,
+            known,
+        };
+        self.fills.indexes.note(&self.fills, note, |index| {
+            self.store(&self.url, index, |store, index| {
                 store.put_entry(&self.url, index);
             });
         })
@@ -397,23 +423,6 @@ impl Fill {
             }
             Err(_) => false,
         }
-    }
-}
-
-fn strip_cookies(headers: &mut HeaderMap, policy: &CachePolicy) {
-    if policy.set_cookie == SetCookie::Strip {
-        headers.remove(header::SET_COOKIE);
-    }
-}
-
-/// RFC 9110 section 6.6.1: who has a clock records when a response came that does not say.
-fn date(headers: &mut HeaderMap, exchange: Exchange) {
-    if !headers.contains_key(header::DATE) {
-        let date = httpdate::fmt_http_date(exchange.received_at.as_system_time());
-        headers.insert(
-            header::DATE,
-            HeaderValue::try_from(date).expect("a date is visible ASCII"),
-        );
     }
 }
 

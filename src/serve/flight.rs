@@ -436,12 +436,14 @@ impl Drop for Ticket {
 
 #[cfg(test)]
 mod tests {
-    use super::super::board::{Flights, Joined, Landing};
+    use super::super::board::{Board, Flights, Joined, Landing};
     use super::super::head::Fate;
-    use super::super::invalidations::{Era, Invalidations};
+    use super::super::invalidations::Invalidations;
     use super::*;
+    use crate::base::epoch::Epoch;
     use crate::http::header_block::HeaderBlock;
     use crate::key::KeyName;
+    use crate::store::Stamp;
     use futures::FutureExt;
     use http::StatusCode;
 
@@ -453,8 +455,12 @@ mod tests {
         KeyName::from_bytes([byte; 16])
     }
 
-    fn era() -> Era {
-        Invalidations::new().era(&name(1))
+    fn board() -> Board {
+        Board {
+            era: Invalidations::new().era(&name(1)),
+            epoch: Epoch::from_number(1),
+            least: Epoch::from_number(1),
+        }
     }
 
     fn head() -> FlightHead {
@@ -464,12 +470,13 @@ mod tests {
             unshared: HeaderBlock::default(),
             length: None,
             fate: Fate::Shared("test"),
+            stamp: Stamp::default(),
             alternate: None,
         }
     }
 
     fn lead(flights: &Arc<Flights>) -> (Ticket, Landing) {
-        match flights.join(name(1), era()) {
+        match flights.join(name(1), board()) {
             Joined::Leader(ticket, landing) => (ticket, landing),
             Joined::Follower(_) => panic!("the first to join leads"),
         }
@@ -479,16 +486,34 @@ mod tests {
     fn the_second_to_join_follows_and_a_landed_flight_is_left() {
         let flights = flights();
         let (_ticket, landing) = lead(&flights);
-        assert!(matches!(flights.join(name(1), era()), Joined::Follower(_)));
-        assert!(matches!(flights.join(name(2), era()), Joined::Leader(..)));
+        assert!(matches!(flights.join(name(1), board()), Joined::Follower(_)));
+        assert!(matches!(flights.join(name(2), board()), Joined::Leader(..)));
         landing.close_boarding();
         let (_other_ticket, other) = lead(&flights);
         drop(landing);
         assert!(
-            matches!(flights.join(name(1), era()), Joined::Follower(_)),
+            matches!(flights.join(name(1), board()), Joined::Follower(_)),
             "the old flight's end closes the new one"
         );
         drop(other);
+    }
+
+    #[test]
+    fn nobody_boards_a_flight_that_was_begun_before_what_it_has_to_follow() {
+        let flights = flights();
+        let (_ticket, _landing) = lead(&flights);
+        let after_a_purge = Board {
+            epoch: Epoch::from_number(3),
+            least: Epoch::from_number(2),
+            ..board()
+        };
+        let Joined::Leader(_second, _its_landing) = flights.join(name(1), after_a_purge) else {
+            panic!("the flight was begun before the purge");
+        };
+        assert!(matches!(
+            flights.join(name(1), after_a_purge),
+            Joined::Follower(_)
+        ));
     }
 
     #[tokio::test]
@@ -515,7 +540,7 @@ mod tests {
         );
         landing.flight.push(Bytes::from_static(b"def"));
         landing.flight.complete(None);
-        let late = match flights.join(name(1), era()) {
+        let late = match flights.join(name(1), board()) {
             Joined::Follower(ticket) => ticket,
             Joined::Leader(..) => panic!("the flight has not landed"),
         };
@@ -551,7 +576,7 @@ mod tests {
     const PATIENCE: Duration = Duration::from_secs(5);
 
     fn follow(flights: &Arc<Flights>) -> Ticket {
-        match flights.join(name(1), era()) {
+        match flights.join(name(1), board()) {
             Joined::Follower(ticket) => ticket,
             Joined::Leader(..) => panic!("the flight has not landed"),
         }

@@ -2,10 +2,11 @@
 //!
 //! Invariant: what only one client may have is told apart from what all may have. It does not know bodies.
 
-use crate::http::freshness::{Lifetime, Refusal};
+use crate::http::freshness::{CachePolicy, Exchange, Lifetime, Refusal, SetCookie};
 use crate::http::header_block::HeaderBlock;
 use crate::http::vary::{Fields, Selection, VaryPolicy};
-use http::{HeaderMap, StatusCode};
+use crate::store::Stamp;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 /// A response's header, as all readers of a flight see it.
 pub(crate) struct FlightHead {
@@ -16,6 +17,7 @@ pub(crate) struct FlightHead {
     /// Of the body, where the origin said.
     pub(crate) length: Option<u64>,
     pub(crate) fate: Fate,
+    pub(crate) stamp: Stamp,
     /// What a request has to select, where the response varies.
     pub(crate) alternate: Option<Alternate>,
 }
@@ -28,6 +30,10 @@ pub(crate) struct Alternate {
 }
 
 impl FlightHead {
+    pub(crate) fn is_too_old(&self) -> bool {
+        matches!(self.fate, Fate::Shared(TOO_OLD))
+    }
+
     /// Whether the response is the one that `request` selects.
     pub(crate) fn answers(&self, request: &HeaderMap, policy: &VaryPolicy) -> bool {
         self.alternate
@@ -50,13 +56,17 @@ pub(crate) enum Fate {
 /// The origin finds fault with one client's request: who else waits asks by itself.
 pub(crate) const FAULT_OF_REQUEST: &str = "request";
 
+/// The origin answers with less than a purge has told that it has.
+pub(crate) const TOO_OLD: &str = "older-than-purge";
+
 impl Fate {
     /// Whether another request for the same URL would meet it too; credentials, and faults of a request, are one
     /// client's.
     pub(crate) fn lies_in_response(self) -> bool {
         match self {
             Fate::Stored(_) => false,
-            Fate::Shared(_) => true,
+            // The origin has better elsewhere.
+            Fate::Shared(reason) => reason != TOO_OLD,
             Fate::Private(reason) => reason != Refusal::Authorization.name() && reason != FAULT_OF_REQUEST,
         }
     }
@@ -64,5 +74,22 @@ impl Fate {
     /// Whether a header of the one request may have brought it about.
     pub(crate) fn is_for_one(self) -> bool {
         matches!(self, Fate::Private(reason) if reason == Refusal::SetCookie.name())
+    }
+}
+
+pub(super) fn strip_cookies(headers: &mut HeaderMap, policy: &CachePolicy) {
+    if policy.set_cookie == SetCookie::Strip {
+        headers.remove(header::SET_COOKIE);
+    }
+}
+
+/// RFC 9110 section 6.6.1: who has a clock records when a response came that does not say.
+pub(super) fn date(headers: &mut HeaderMap, exchange: Exchange) {
+    if !headers.contains_key(header::DATE) {
+        let date = httpdate::fmt_http_date(exchange.received_at.as_system_time());
+        headers.insert(
+            header::DATE,
+            HeaderValue::try_from(date).expect("a date is visible ASCII"),
+        );
     }
 }

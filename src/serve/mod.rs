@@ -1,7 +1,8 @@
 //! The request path: from a request's facts to a `Served` answer.
 //!
 //! 1. find the route, derive the key;
-//! 2. look the entry up, memory first, then SSD; where the URL's responses vary, by what the request selects;
+//! 2. look the entry up, memory first, then SSD; where the URL's responses vary, by what the request selects; what a purge
+//!    covers is not there, or has to be confirmed;
 //! 3. fresh enough for this request: answer. Stale within its window: answer, refresh once behind;
 //! 4. otherwise one flight for each key asks the origin, and everybody who waits reads from it while it
 //!    arrives;
@@ -12,6 +13,7 @@
 //! connections, and of HTTP only what `http/` decides.
 
 mod ask;
+mod audit;
 mod board;
 pub(crate) mod body;
 mod brief_memory;
@@ -21,38 +23,47 @@ mod failure;
 mod fate;
 mod fill;
 mod flight;
+mod flying;
 mod head;
 mod indexes;
 mod invalidations;
 mod look_up;
+mod minimum;
 mod pass;
+pub(crate) mod purging;
 mod refresh_by_head;
 mod rendition;
 mod request;
 pub mod route;
 pub(crate) mod served;
 mod source;
+mod stamping;
 mod step;
 mod trip;
+mod validity;
 pub(crate) mod variants;
 mod way;
 
+use crate::base::holes::{Hole, is_open};
 use crate::base::metrics::{Metrics, Outcome};
 use crate::http::cache_status::{Collapsed, Stored, Why};
 use crate::http::reuse::{Failure, Reuse};
-use crate::key::CacheKey;
+use crate::purge::Purges;
+use crate::purge::table::Standing;
 use crate::store::{Entry, EntryKind, Store};
 use crate::upstream::Interim;
-use board::{Flights, Joined};
+use audit::Audits;
+use board::Flights;
 use body::Body;
 pub(crate) use failure::FlightFailure;
-use fill::{Fill, Fills, Previous};
-use flight::{EntrySource, Landed, Ticket};
+use fill::{Fills, Previous};
+use flight::{EntrySource, Landed};
+use flying::{Boarded, Look, Wanted};
 use head::{Fate, FlightHead};
 use http::StatusCode;
 use indexes::selected_key;
 use invalidations::Era;
-use look_up::{Found, Held, look_up};
+use look_up::{Found, Held, Whole, look_up};
 pub(crate) use request::Request;
 use route::{Caching, Routes};
 use served::Role;
@@ -60,6 +71,7 @@ pub(crate) use served::{Answer, Head, Pass, ServeError, Served};
 use std::sync::Arc;
 use step::Step;
 use trip::{AskedOrigin, Extent, Trip};
+use validity::{answers, standing};
 use variants::{Rendered, Rendering, Variants, Watermarks};
 
 /// A look-up may have to be done again, because what it led to turned out to be for other requests; after so many, the
@@ -76,25 +88,12 @@ pub(crate) struct Engine {
     flights: Arc<Flights>,
     fills: Arc<Fills>,
     variants: Arc<Variants>,
+    purges: Purges,
+    audits: Audits,
     metrics: Arc<Metrics>,
     read_ahead: usize,
     /// The name this edge carries in `Via`.
     name: String,
-}
-
-/// A request's place on a flight.
-struct Boarded {
-    role: Role,
-    ticket: Ticket,
-}
-
-/// What a request wants of the origin.
-struct Wanted {
-    why: Why,
-    /// Under which the answer is to be stored, as far as is known.
-    key: CacheKey,
-    previous: Previous,
-    extent: Extent,
 }
 
 impl Engine {
@@ -102,6 +101,7 @@ impl Engine {
         config: &config::Config,
         routes: Routes,
         store: Store,
+        purges: Purges,
         watermarks: &Watermarks,
         name: &str,
         metrics: Arc<Metrics>,
@@ -111,7 +111,9 @@ impl Engine {
             routes,
             variants: Arc::new(variants),
             flights: Arc::new(Flights::new(metrics.clone())),
-            fills: Arc::new(Fills::new(config, store.clone())),
+            fills: Arc::new(Fills::new(config, store.clone(), purges.clone(), metrics.clone())),
+            purges,
+            audits: Audits::new(config.audits_max, config.fill_deadline.get()),
             read_ahead: config.read_ahead,
             name: name.to_owned(),
             store,
@@ -124,7 +126,7 @@ impl Engine {
     /// # Errors
     /// When no route covers the request, or its URL is malformed.
     pub(crate) fn serve_at_once(&self, request: &Request<'_>) -> Result<Option<Served>, ServeError> {
-        let trip = Trip::set_out(&self.routes, request)?;
+        let trip = Trip::set_out(&self.routes, request, self.purges.epoch())?;
         if !request.reads() || trip.route.caching == Caching::Off {
             return Ok(None);
         }
@@ -138,16 +140,17 @@ impl Engine {
     /// When no route covers the request, its URL is malformed, or the origin fails and nothing stored may
     /// stand in.
     pub(crate) async fn serve(&self, request: &Request<'_>, hints: &Hints) -> Result<Answer, ServeError> {
-        let trip = Trip::set_out(&self.routes, request)?;
+        let trip = Trip::set_out(&self.routes, request, self.purges.epoch())?;
         if !request.reads() {
             return Ok(Answer::Pass(trip.pass_order(&self.name, Why::Method)));
         }
         if trip.route.caching == Caching::Off {
             return Ok(self.pass_order(&trip, Why::Bypass));
         }
-        for _ in 0..LOOKS_MAX {
+        let looks = std::iter::once(Look::First).chain(std::iter::repeat(Look::Again));
+        for look in looks.take(LOOKS_MAX) {
             let era = self.era(&trip);
-            let Step::Answered(answer) = self.serve_found(&trip, hints).await? else {
+            let Step::Answered(answer) = self.serve_found(&trip, look, hints).await? else {
                 continue;
             };
             if let Step::Answered(answer) = self.rendered(&trip, era, *answer).await? {
@@ -160,21 +163,27 @@ impl Engine {
     /// Fresh, and small enough to be one piece, in memory.
     fn serve_from_memory(&self, trip: &Trip<'_>) -> Option<Served> {
         let url = &trip.target.key;
-        let mut entry = self.store.entry(url)?;
+        let valid = |entry: &Arc<Entry>| standing(&self.purges, entry) == Standing::Valid;
+        let mut entry = self.store.entry(url).filter(valid)?;
         if entry.kind() == EntryKind::Index {
             let key = selected_key(url, &entry, &trip.headers, &trip.route.policy.vary)?;
-            entry = self.store.entry(&key)?;
+            entry = self.store.entry(&key).filter(valid)?;
         }
         if entry.kind() != EntryKind::Whole || entry.lifetime.reuse(trip.now, &trip.control) != Reuse::Serve {
             return None;
         }
-        match &trip.rendition {
+        let audited = trip.route.audit.chooses().then(|| entry.clone());
+        let served = match &trip.rendition {
             None => {
                 let body = Body::in_memory(&self.store, &entry.body)?;
-                Some(trip.stored(entry, body))
+                trip.stored(entry, body)
             }
-            Some(rendition) => self.rendered_from_memory(trip, entry, rendition),
+            Some(rendition) => self.rendered_from_memory(trip, entry, rendition)?,
+        };
+        if let Some(entry) = audited {
+            self.audit(trip, entry);
         }
+        Some(served)
     }
 
     /// Answers as the request wishes: with the variant it names, or what stands in for it.
@@ -201,20 +210,22 @@ impl Engine {
         }
     }
 
-    async fn serve_found(&self, trip: &Trip<'_>, hints: &Hints) -> Result<Step, ServeError> {
-        let found = look_up(&self.store, trip, self.read_ahead).await;
+    async fn serve_found(&self, trip: &Trip<'_>, look: Look, hints: &Hints) -> Result<Step, ServeError> {
+        let found = look_up(&self.fills, trip, self.read_ahead).await;
         let missing = found.why_missing();
         let Found { key, index, held } = found;
         let wanted = |key, why, previous| Wanted {
             why,
+            look,
             key,
             previous,
             extent: trip.missing_extent(),
         };
         match held {
-            Held::Whole(entry, body) => {
-                let previous = Previous::Entry(entry.clone(), index);
-                self.serve_whole(trip, key, previous, entry, body, hints).await
+            Held::Whole(whole) => {
+                let previous = Previous::Entry(whole.entry.clone(), index);
+                self.serve_whole(trip, wanted(key, Why::Stale, previous), whole, hints)
+                    .await
             }
             Held::Part(part, body) if trip.is_answered_by(&part) => Ok(Step::served(trip.part(part, body))),
             Held::Part(part, _) => {
@@ -232,31 +243,39 @@ impl Engine {
     async fn serve_whole(
         &self,
         trip: &Trip<'_>,
-        key: CacheKey,
-        previous: Previous,
-        entry: Arc<Entry>,
-        body: Body,
+        wanted: Wanted,
+        whole: Whole,
         hints: &Hints,
     ) -> Result<Step, ServeError> {
         let wanted = |why, extent| Wanted {
             why,
-            key,
-            previous,
             extent,
+            ..wanted
         };
-        match entry.lifetime.reuse(trip.now, &trip.control) {
-            Reuse::Serve => Ok(Step::served(trip.stored(entry, body))),
-            Reuse::ServeAndRefresh => {
+        let reuse = whole.entry.lifetime.reuse(trip.now, &trip.control);
+        match (whole.standing, reuse) {
+            (Standing::Soft, Reuse::Serve) if is_open(Hole::ServeStalePurged) => {
                 self.refresh_behind(trip, &wanted(Why::Stale, Extent::Whole));
-                Ok(Step::served(trip.stored(entry, body)))
+                Ok(Step::served(trip.stored(whole.entry, whole.body)))
             }
-            Reuse::Stale => {
-                let wanted = wanted(Why::Stale, trip.stale_extent());
-                self.serve_stale(trip, wanted, entry, body, hints).await
+            (Standing::Valid, Reuse::Serve) => {
+                if trip.route.audit.chooses() {
+                    self.audit(trip, whole.entry.clone());
+                }
+                Ok(Step::served(trip.stored(whole.entry, whole.body)))
             }
-            Reuse::Unwanted => {
+            (Standing::Valid, Reuse::ServeAndRefresh) => {
+                self.refresh_behind(trip, &wanted(Why::Stale, Extent::Whole));
+                Ok(Step::served(trip.stored(whole.entry, whole.body)))
+            }
+            (_, Reuse::Unwanted) => {
                 let wanted = wanted(Why::Request, trip.stale_extent());
-                self.serve_stale(trip, wanted, entry, body, hints).await
+                self.serve_stale(trip, wanted, whole, hints).await
+            }
+            // What was purged softly is stale, whatever its lifetime says.
+            (_, Reuse::Stale) | (Standing::Soft | Standing::Hard, _) => {
+                let wanted = wanted(Why::Stale, trip.stale_extent());
+                self.serve_stale(trip, wanted, whole, hints).await
             }
         }
     }
@@ -287,14 +306,18 @@ impl Engine {
         &self,
         trip: &Trip<'_>,
         wanted: Wanted,
-        entry: Arc<Entry>,
-        body: Body,
+        whole: Whole,
         hints: &Hints,
     ) -> Result<Step, ServeError> {
         if let Some(answer) = self.refuse_to_fly(trip, &wanted)? {
             return Ok(Step::answered(answer));
         }
-        let stands_in = |failure| entry.lifetime.stands_in(trip.now, failure);
+        let Whole {
+            entry,
+            body,
+            standing,
+        } = whole;
+        let stands_in = |failure| standing == Standing::Valid && entry.lifetime.stands_in(trip.now, failure);
         let boarded = self.fly(trip, &wanted);
         match self.landed(&boarded, hints).await {
             Landed::Entry(renewed, source) => {
@@ -304,6 +327,10 @@ impl Engine {
             Landed::Head(head) if failure::is_at_origin(head.status) && stands_in(Failure::Error) => Ok(
                 Step::served(trip.stand_in(wanted.why, Some(head.status), entry, body)),
             ),
+            // What is stored reached what the purge told, when it came.
+            Landed::Head(head) if head.is_too_old() && standing == Standing::Valid => Ok(Step::served(
+                trip.stand_in(wanted.why, Some(head.status), entry, body),
+            )),
             Landed::Failed(failure) if stands_in(failure.kind()) => {
                 Ok(Step::served(trip.stand_in(wanted.why, None, entry, body)))
             }
@@ -312,42 +339,10 @@ impl Engine {
         }
     }
 
-    /// Without waiting for it, and without a word of a request that must leave no trace.
-    fn refresh_behind(&self, trip: &Trip<'_>, wanted: &Wanted) {
-        if !trip.control.no_store {
-            drop(self.fly(trip, wanted));
-        }
-    }
-
-    /// What a request may not share, or may not cause, needs no flight.
-    fn refuse_to_fly(&self, trip: &Trip<'_>, wanted: &Wanted) -> Result<Option<Answer>, ServeError> {
-        if trip.control.only_if_cached {
-            return Err(ServeError::OnlyIfCached);
-        }
-        let is_private = self
-            .fills
-            .pass_memory
-            .recall(&wanted.key.name(), trip.now)
-            .is_some();
-        if is_private || trip.control.no_store {
-            return Ok(Some(self.pass_order(trip, wanted.why)));
-        }
-        Ok(None)
-    }
-
-    async fn landed(&self, boarded: &Boarded, hints: &Hints) -> Landed {
-        match boarded.role {
-            Role::Leader => boarded.ticket.landed(Some(hints)).await,
-            Role::Follower => {
-                self.metrics.coalesced_requests.inc();
-                boarded.ticket.landed(None).await
-            }
-        }
-    }
-
     /// Answers from a flight whose header is there.
     fn serve_flight(&self, trip: &Trip<'_>, why: Why, head: Arc<FlightHead>, boarded: Boarded) -> Step {
-        if !head.answers(&trip.headers, &trip.route.policy.vary) {
+        let is_current = answers(&self.purges, &trip.target.key, &head.stamp, trip.epoch);
+        if !is_current || !head.answers(&trip.headers, &trip.route.policy.vary) {
             return Step::LookAgain;
         }
         let (outcome, collapsed) = match (boarded.role, head.fate) {
@@ -376,7 +371,7 @@ impl Engine {
             EntrySource::ConfirmedForOne => role == Role::Follower,
             EntrySource::StoredMeanwhile => entry.lifetime.reuse(trip.now, &trip.control) != Reuse::Serve,
         };
-        if is_for_others {
+        if is_for_others || !answers(&self.purges, &wanted.key, &entry.stamp, trip.epoch) {
             return Ok(Step::LookAgain);
         }
         let Some(body) =
@@ -410,38 +405,6 @@ impl Engine {
     pub(crate) async fn drain(&self) {
         self.fills.drain().await;
         self.variants.drain().await;
-    }
-
-    /// Boards the flight for what is wanted, starting it where none is under way.
-    fn fly(&self, trip: &Trip<'_>, wanted: &Wanted) -> Boarded {
-        let url = &trip.target.key;
-        let era = self.era(trip);
-        let name = trip.flight_name(&wanted.key, &wanted.extent);
-        match self.flights.join(name, era) {
-            Joined::Follower(ticket) => Boarded {
-                role: Role::Follower,
-                ticket,
-            },
-            Joined::Leader(ticket, landing) => {
-                self.fills.start(Fill {
-                    landing,
-                    fills: self.fills.clone(),
-                    route: trip.route.clone(),
-                    url: url.clone(),
-                    key: wanted.key.clone(),
-                    era,
-                    request: trip.fill_request(&self.name, &wanted.extent),
-                    request_headers: trip.headers.clone().into_owned(),
-                    versioned: trip.versioned(),
-                    previous: wanted.previous.clone(),
-                    extent: wanted.extent.clone(),
-                    must_ask: wanted.why == Why::Request || trip.control.no_cache,
-                });
-                Boarded {
-                    role: Role::Leader,
-                    ticket,
-                }
-            }
-        }
+        self.audits.drain().await;
     }
 }

@@ -43,6 +43,8 @@ impl Engine {
         let era = self.fills.invalidations.era(&key.name());
         let response = route.origin.exchange(request, body).await?;
         self.invalidate_changed(&key, &asking, &response);
+        let mut response = response;
+        route.tags.strip(&mut response.headers);
         let served = passed(why, response, route);
         match rendition {
             None => Ok(served),

@@ -43,14 +43,18 @@ impl Fill {
         match self.updated(entry, response) {
             Update::None => {}
             Update::Stale => self.fills.store.remove_if_same(entry),
-            Update::Renewed(renewed) => self.fills.store_in(self.era, &self.url, &self.key, |store| {
-                store.renew_entry(&self.key, renewed);
-            }),
+            Update::Renewed(renewed) => {
+                self.store(&self.key, renewed, |store, renewed| {
+                    store.renew_entry(&self.key, renewed);
+                });
+            }
         }
     }
 
     fn updated(&self, entry: &Entry, response: &OriginResponse) -> Update {
-        if response.status != StatusCode::OK {
+        let is_too_old = self.is_too_old(response.status, &response.headers);
+        // A header may be alike where the body is another: it revives nothing.
+        if response.status != StatusCode::OK || is_too_old || !self.fills.is_valid(entry) {
             return Update::None;
         }
         let stored = entry.headers.to_map();
@@ -63,9 +67,10 @@ impl Fill {
             return self.unless_for_one(Update::Stale);
         }
         match self.judged(&mut headers, entry.status, response.exchange) {
-            Verdict::Store(lifetime) => {
-                Update::Renewed(entry.refreshed(HeaderBlock::pack(&headers), lifetime))
-            }
+            Verdict::Store(lifetime) => match self.stamp_of_renewed(&entry.stamp, &response.headers) {
+                Ok(stamp) => Update::Renewed(entry.refreshed(HeaderBlock::pack(&headers), lifetime, stamp)),
+                Err(_) => Update::Stale,
+            },
             Verdict::Refuse(Refusal::Authorization) => Update::None,
             Verdict::Refuse(_) => Update::Stale,
         }

@@ -3,15 +3,17 @@
 //! Invariant: every request finds at most one route, the longest prefix of the most precise host. Knows nothing of
 //! connections or of the cache.
 
-use super::config::{self, StatusPattern};
+use super::audit::Sampler;
+use super::config::{self, StatusPattern, TagHeaders};
 pub(crate) use super::config::{Ranges, RequestDirectives};
 use crate::base::digest::Digest;
 use crate::http::freshness::{CachePolicy, Heuristic, SetCookie, StatusRange};
 use crate::http::vary::{Treatment, VaryPolicy};
 use crate::key::{Keep, Order, QueryPolicy, normalise_path};
+use crate::scope::{TagLimits, tag_headers};
 use crate::spec::Policy;
 use crate::upstream::Origin;
-use http::{HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -31,8 +33,16 @@ pub(crate) struct Route {
     pub(crate) object_bytes_max: u64,
     /// `None`: sources are served as they are, and their URLs' parameters are their own.
     pub(crate) transform: Option<Arc<Policy>>,
+    pub(crate) tags: TagPolicy,
+    pub(crate) audit: Sampler,
     content_types: Vec<MediaRange>,
     browser: Option<Duration>,
+}
+
+/// What becomes of the tags that an origin names.
+pub(crate) struct TagPolicy {
+    pub(crate) limits: TagLimits,
+    to_clients: TagHeaders,
 }
 
 /// Whether a route stores anything at all.
@@ -100,6 +110,14 @@ impl Routes {
             routes.sort_by_key(|(path, _)| std::cmp::Reverse(path.len()));
         }
         Ok(Routes { by_host })
+    }
+
+    /// Whether any route is for a path, or one below it, of a host with or without its port.
+    pub(crate) fn covers_below(&self, host: &str, path: &str) -> bool {
+        let name = without_port(host);
+        let of_host = self.by_host.iter().filter(|(pattern, _)| pattern.covers(name));
+        let mut prefixes = of_host.flat_map(|(_, routes)| routes).map(|(prefix, _)| prefix);
+        prefixes.any(|prefix| covers_path(prefix, path) || covers_path(path, prefix))
     }
 
     /// The route for a host, with or without its port, and a path.
@@ -188,6 +206,14 @@ impl Route {
                 version_parameter: config.version_parameter.clone(),
             },
             object_bytes_max: config.object_bytes_max.bytes(),
+            audit: Sampler::new(config.audit),
+            tags: TagPolicy {
+                limits: TagLimits {
+                    count: config.tags.count_max,
+                    bytes: config.tags.bytes_max.as_usize(),
+                },
+                to_clients: config.tags.to_clients,
+            },
             content_types: config
                 .content_types
                 .iter()
@@ -212,6 +238,15 @@ impl Route {
             .map(|value| value.split(';').next().unwrap_or("").trim())
             .unwrap_or("");
         self.content_types.iter().any(|range| range.covers(essence))
+    }
+}
+
+impl TagPolicy {
+    /// Takes from a response's headers what clients are not to see.
+    pub(crate) fn strip(&self, headers: &mut HeaderMap) {
+        if self.to_clients == TagHeaders::Strip {
+            tag_headers().iter().for_each(|name| drop(headers.remove(name)));
+        }
     }
 }
 

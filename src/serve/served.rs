@@ -19,7 +19,7 @@ use crate::http::header_block::HeaderBlock;
 use crate::http::partial::Run;
 use crate::key::{CacheKey, UrlError};
 use crate::spec::SpecError;
-use crate::store::Entry;
+use crate::store::{Entry, Stamp};
 use crate::upstream::{OriginError, OriginRequest};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use std::sync::Arc;
@@ -163,6 +163,17 @@ impl Head {
             },
             Head::Passed(_) => None,
             Head::Variant { source, .. } => source.lifetime(),
+        }
+    }
+
+    /// By which purges know it; `None` for what is passed through.
+    pub(crate) fn stamp(&self) -> Option<&Stamp> {
+        match self {
+            Head::Stored(entry) => Some(&entry.stamp),
+            Head::Part(part) => Some(&part.entry.stamp),
+            Head::Flight(head, _) => Some(&head.stamp),
+            Head::Passed(_) => None,
+            Head::Variant { source, .. } => source.stamp(),
         }
     }
 

@@ -4,15 +4,16 @@
 //! Invariant: what is asked on behalf of everybody carries nothing that only one client said and the key does not
 //! hold. Knows nothing of flights or tiers.
 
-use super::Boarded;
 use super::Request;
 use super::body::Body;
+use super::flying::Boarded;
 use super::head::{Fate, FlightHead};
 use super::rendition::Rendition;
 use super::route::{Ranges, RequestDirectives, Route, Routes, Versioning};
 use super::served::{Head, Part, Pass, Role, ServeError, Served};
-use super::way::{Way, take};
+use super::way::{Purpose, Way, take};
 use crate::base::clock::{self, Timestamp};
+use crate::base::epoch::Epoch;
 use crate::base::metrics::Outcome;
 use crate::http::cache_status::{CacheStatus, Collapsed, Stored, Why};
 use crate::http::freshness::{Freshness, Lifetime, Versioned};
@@ -43,6 +44,8 @@ pub(super) struct Trip<'a> {
     pub(super) target: Target,
     pub(super) control: RequestControl,
     pub(super) now: Timestamp,
+    /// At which the request began: it may not be answered with what was purged before.
+    pub(super) epoch: Epoch,
 }
 
 /// How much of an image the origin is asked for.
@@ -57,8 +60,17 @@ pub(crate) enum Extent {
 
 impl<'a> Trip<'a> {
     /// Route and key are found by one and the same path: no spelling chooses another route's policy.
-    pub(super) fn set_out(routes: &'a Routes, request: &'a Request<'a>) -> Result<Trip<'a>, ServeError> {
-        let way = Way::find(routes, request, key::normalise_path(request.path)?)?;
+    pub(super) fn set_out(
+        routes: &'a Routes,
+        request: &'a Request<'a>,
+        epoch: Epoch,
+    ) -> Result<Trip<'a>, ServeError> {
+        let purpose = match request.reads() {
+            true => Purpose::Read,
+            false => Purpose::Change,
+        };
+        let path = key::normalise_path(request.path)?;
+        let way = Way::find(routes, request.host, path, purpose)?;
         let Way { route, path, options } = way;
         let taken = take(request, route, options.as_deref())?;
         let query = taken.query.clone();
@@ -83,6 +95,7 @@ impl<'a> Trip<'a> {
             target,
             control,
             now: request.received_at,
+            epoch,
         })
     }
 }

@@ -13,6 +13,10 @@ use std::sync::Arc;
 /// Below this path the edge speaks for itself.
 const RESERVED: &str = "/.aquatint/";
 
+pub(super) fn is_reserved(path: &str) -> bool {
+    path.starts_with(RESERVED)
+}
+
 /// Where a path leads: to a route, and to a source of it.
 pub(super) struct Way<'a> {
     pub(super) route: &'a Arc<Route>,
@@ -21,20 +25,27 @@ pub(super) struct Way<'a> {
     pub(super) options: Option<String>,
 }
 
+/// What a URL is used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    Read,
+    Change,
+}
+
 impl<'a> Way<'a> {
-    /// The path of an alias is its source's, where the source's route makes variants and the request only reads.
+    /// The path of an alias is its source's, where the source's route makes variants and the URL is only read.
     pub(super) fn find(
         routes: &'a Routes,
-        request: &Request<'_>,
+        host: &str,
         path: Cow<'a, str>,
+        purpose: Purpose,
     ) -> Result<Self, ServeError> {
-        let host = request.host;
-        if path.starts_with(RESERVED) {
+        if is_reserved(&path) {
             return Err(ServeError::Reserved);
         }
         let plain = || routes.find(host, &path).ok_or(ServeError::NoRoute);
         let alias = match spec::alias(&path) {
-            _ if !request.reads() => None,
+            _ if purpose == Purpose::Change => None,
             Ok(alias) => alias,
             Err(error) if plain()?.transform.is_some() => return Err(error.into()),
             Err(_) => None,
@@ -43,7 +54,7 @@ impl<'a> Way<'a> {
             && let Some(route) = routes.find(host, alias.source)
             && route.transform.is_some()
         {
-            if alias.source.starts_with(RESERVED) {
+            if is_reserved(alias.source) {
                 return Err(ServeError::Reserved);
             }
             return Ok(Way {

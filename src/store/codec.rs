@@ -1,30 +1,38 @@
 //! Entries and parts as bytes on the SSD.
 //!
 //! Numbers are little-endian. An entry: version, status, two times in milliseconds, three stale windows in seconds
-//! and whether requests may allow staleness, digest, length of the body, then key text and header block, each after
-//! its length. A part: version, then [`WHOLE`] for a body of one
+//! and whether requests may allow staleness, digest, length of the body, incarnation of the log of purges, epoch, names
+//! of tags after their number, then key text and header block, each after its length. A part: version, then [`WHOLE`] for a body of one
 //! part or [`PIECE`] and the part's own digest, then its bytes. Invariant: bytes that were not written by this
 //! version, whole, decode to nothing. It does not know where the bytes lie.
 
-use super::entry::{Body, Entry, PartId};
+use super::entry::{Body, Entry, PartId, Stamp};
 use crate::base::clock::Timestamp;
 use crate::base::digest::Digest;
+use crate::base::epoch::{Epoch, Incarnation, PurgeIndex};
+use crate::base::holes::{Hole, is_open};
 use crate::http::header_block::{HeaderBlock, HeaderBlockError};
 use crate::http::lifetime::{Lifetime, StaleWindows};
+use crate::scope::{ScopeName, Tags};
 use bytes::{Buf, BufMut, Bytes};
 use http::StatusCode;
 use std::io;
 
 /// Counts up whenever the layout changes; what another version wrote is a miss.
-pub(super) const VERSION: u8 = 2;
+pub(super) const VERSION: u8 = 3;
 
 const WHOLE: u8 = 0;
 const PIECE: u8 = 1;
 
 /// All that comes before an entry's two texts.
-const ENTRY_FIXED_BYTES: usize = 1 + 2 + LIFETIME_BYTES + 32 + 8;
+const ENTRY_FIXED_BYTES: usize = 1 + 2 + LIFETIME_BYTES + 32 + 8 + STAMP_FIXED_BYTES;
 
 const LIFETIME_BYTES: usize = 2 * 8 + 3 * 4 + 1;
+
+/// Incarnation, epoch and the number of tags.
+const STAMP_FIXED_BYTES: usize = 16 + 8 + 4;
+
+const TAG_BYTES: usize = 8;
 
 /// Version, kind and digest of a [`PIECE`].
 const PIECE_HEADER_BYTES: usize = 2 + 32;
@@ -46,20 +54,22 @@ pub(super) enum CodecError {
     Digest,
 }
 
-pub(super) fn encode_entry(entry: &Entry) -> Bytes {
+pub(super) fn encode_entry(entry: &Entry, incarnation: &Incarnation) -> Bytes {
     let headers = entry.headers.as_bytes();
-    let mut bytes = Vec::with_capacity(ENTRY_FIXED_BYTES + 8 + entry.key_text.len() + headers.len());
+    let mut bytes = Vec::with_capacity(entry_encoded_bytes(entry));
     bytes.put_u8(VERSION);
     bytes.put_u16_le(entry.status.as_u16());
     put_lifetime(&mut bytes, &entry.lifetime);
     bytes.put_slice(entry.body.digest.as_bytes());
     bytes.put_u64_le(entry.body.length);
+    put_stamp(&mut bytes, &entry.stamp, incarnation);
     put_text(&mut bytes, entry.key_text.as_bytes());
     put_text(&mut bytes, headers);
     bytes.into()
 }
 
-pub(super) fn decode_entry(bytes: &Bytes) -> Result<Entry, CodecError> {
+/// What was stored under another incarnation than `incarnation` is of no known epoch.
+pub(super) fn decode_entry(bytes: &Bytes, incarnation: &Incarnation) -> Result<Entry, CodecError> {
     let mut rest = &bytes[..];
     take_version(&mut rest)?;
     if rest.len() < ENTRY_FIXED_BYTES - 1 {
@@ -71,18 +81,17 @@ pub(super) fn decode_entry(bytes: &Bytes) -> Result<Entry, CodecError> {
         digest: take_digest(&mut rest)?,
         length: rest.get_u64_le(),
     };
+    let stamp = take_stamp(&mut rest, incarnation)?;
     let key_text = std::str::from_utf8(take_text(&mut rest)?).map_err(|_| CodecError::Field)?;
     let headers = HeaderBlock::from_bytes(Bytes::copy_from_slice(take_text(&mut rest)?))?;
     if !rest.is_empty() {
         return Err(CodecError::Excess);
     }
-    Ok(Entry::from_parts(
-        key_text.into(),
-        status,
-        headers,
-        lifetime,
-        body,
-    ))
+    let entry = Entry::from_parts(key_text.into(), status, headers, lifetime, body, stamp);
+    if is_open(Hole::RaiseEpoch) {
+        entry.clear_to(PurgeIndex::from_number(u64::from(u32::MAX)));
+    }
+    Ok(entry)
 }
 
 /// Writes a part; the digest of a [`PIECE`] is taken here, off the request's path.
@@ -177,7 +186,8 @@ impl StoredPart {
 }
 
 pub(super) fn entry_encoded_bytes(entry: &Entry) -> usize {
-    ENTRY_FIXED_BYTES + 8 + entry.key_text.len() + entry.headers.as_bytes().len()
+    let tags = entry.stamp.tags.names().len() * TAG_BYTES;
+    ENTRY_FIXED_BYTES + tags + 8 + entry.key_text.len() + entry.headers.as_bytes().len()
 }
 
 fn put_lifetime(bytes: &mut Vec<u8>, lifetime: &Lifetime) {
@@ -206,6 +216,34 @@ fn take_lifetime(rest: &mut &[u8]) -> Result<Lifetime, CodecError> {
         on_request: take_flag(rest)?,
     };
     Ok(Lifetime::without_stale(born_at, fresh_until).with_stale(stale))
+}
+
+fn put_stamp(bytes: &mut Vec<u8>, stamp: &Stamp, incarnation: &Incarnation) {
+    bytes.put_slice(incarnation.as_bytes());
+    bytes.put_u64_le(stamp.epoch.number());
+    let tags = stamp.tags.names();
+    bytes.put_u32_le(u32::try_from(tags.len()).expect("tags are limited far below 2^32"));
+    tags.iter().for_each(|tag| bytes.put_u64_le(tag.number()));
+}
+
+/// The caller has found the fixed bytes to be there.
+fn take_stamp(rest: &mut &[u8], incarnation: &Incarnation) -> Result<Stamp, CodecError> {
+    let (own, tail) = rest.split_first_chunk().ok_or(CodecError::Truncated)?;
+    *rest = tail;
+    let epoch = Epoch::from_number(rest.get_u64_le());
+    let count = rest.get_u32_le() as usize;
+    if rest.len() / TAG_BYTES < count {
+        return Err(CodecError::Truncated);
+    }
+    let tags = (0..count).map(|_| ScopeName::from_number(rest.get_u64_le()));
+    Ok(Stamp {
+        tags: Tags::from_names(tags.collect()),
+        epoch: match Incarnation::from_bytes(*own) == *incarnation {
+            _ if is_open(Hole::ForeignIncarnation) => epoch,
+            true => epoch,
+            false => Epoch::UNKNOWN,
+        },
+    })
 }
 
 fn take_flag(rest: &mut &[u8]) -> Result<bool, CodecError> {
@@ -247,8 +285,11 @@ fn take_text<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], CodecError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scope::Scope;
     use http::HeaderMap;
     use proptest::prelude::*;
+
+    const LIFE: Incarnation = Incarnation::from_bytes([1; 16]);
 
     fn entry(key_text: &str, etag: &str) -> Entry {
         let mut headers = HeaderMap::new();
@@ -268,6 +309,10 @@ mod tests {
             headers,
             lifetime,
             Body::of(b"gone"),
+            Stamp {
+                epoch: Epoch::from_number(7),
+                tags: Tags::from_names(vec![Scope::tag("sale").name()]),
+            },
         )
     }
 
@@ -285,14 +330,15 @@ mod tests {
         #[test]
         fn an_entry_survives_being_written_and_read(key_text in ".*", etag in "[!-~]{0,300}") {
             let entry = entry(&key_text, &etag);
-            let bytes = encode_entry(&entry);
+            let bytes = encode_entry(&entry, &LIFE);
             prop_assert_eq!(bytes.len(), entry_encoded_bytes(&entry));
-            let read = decode_entry(&bytes).unwrap();
+            let read = decode_entry(&bytes, &LIFE).unwrap();
             prop_assert_eq!(read.key_text, entry.key_text);
             prop_assert_eq!(read.status, entry.status);
             prop_assert_eq!(read.headers, entry.headers);
             prop_assert_eq!(read.lifetime, entry.lifetime);
             prop_assert_eq!(read.body, entry.body);
+            prop_assert_eq!(&read.stamp, &entry.stamp);
         }
 
         #[test]
@@ -302,17 +348,17 @@ mod tests {
                 *version = VERSION;
             }
             let bytes = Bytes::from(bytes);
-            prop_assert!(decode_entry(&bytes).is_err());
+            prop_assert!(decode_entry(&bytes, &LIFE).is_err());
             prop_assert!(decoded_part(&Body::of(b"x").part(0), &bytes).is_none());
         }
 
         #[test]
         fn a_cut_or_extended_entry_is_absent(cut in 0usize..200) {
-            let bytes = encode_entry(&entry("http://shop.example/a.jpg", "\"v1\""));
+            let bytes = encode_entry(&entry("http://shop.example/a.jpg", "\"v1\""), &LIFE);
             let cut = cut.min(bytes.len() - 1);
-            prop_assert!(decode_entry(&bytes.slice(..cut)).is_err());
+            prop_assert!(decode_entry(&bytes.slice(..cut), &LIFE).is_err());
             let extended = [&bytes[..], &[0]].concat();
-            prop_assert_eq!(decode_entry(&extended.into()).unwrap_err(), CodecError::Excess);
+            prop_assert_eq!(decode_entry(&extended.into(), &LIFE).unwrap_err(), CodecError::Excess);
         }
 
         #[test]
@@ -333,11 +379,18 @@ mod tests {
     }
 
     #[test]
+    fn what_another_incarnation_stored_is_of_no_known_epoch() {
+        let bytes = encode_entry(&entry("k", "e"), &LIFE);
+        let other = Incarnation::from_bytes([2; 16]);
+        assert_eq!(decode_entry(&bytes, &other).unwrap().stamp.epoch, Epoch::UNKNOWN);
+    }
+
+    #[test]
     fn another_version_is_absent() {
-        let mut bytes = encode_entry(&entry("k", "e")).to_vec();
+        let mut bytes = encode_entry(&entry("k", "e"), &LIFE).to_vec();
         bytes[0] = VERSION + 1;
         assert_eq!(
-            decode_entry(&bytes.into()).unwrap_err(),
+            decode_entry(&bytes.into(), &LIFE).unwrap_err(),
             CodecError::Version(VERSION + 1)
         );
     }

@@ -6,12 +6,14 @@
 //! in memory, so every field is compact. It does not know tiers.
 
 use crate::base::digest::Digest;
+use crate::base::epoch::{Epoch, PurgeIndex};
 use crate::http::freshness::Lifetime;
 use crate::http::header_block::HeaderBlock;
 use crate::key::{CacheKey, KeyName};
+use crate::scope::Tags;
 use bytes::Bytes;
 use http::StatusCode;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 
 /// Bodies are stored in parts of this many bytes; only the last is shorter.
 pub const PART_BYTES: usize = 1 << 20;
@@ -25,8 +27,19 @@ pub struct Entry {
     pub headers: HeaderBlock,
     pub lifetime: Lifetime,
     pub body: Body,
-    written: AtomicU32,
-    withdrawn: AtomicBool,
+    pub stamp: Stamp,
+    /// Up to how many indexes after the epoch no purge covers it.
+    cleared: AtomicU32,
+    /// The generation it was given to the SSD in, and [`WITHDRAWN`].
+    written: AtomicU16,
+}
+
+/// By which purges know a response.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stamp {
+    /// At which the origin was asked for it.
+    pub epoch: Epoch,
+    pub tags: Tags,
 }
 
 /// What an entry is of.
@@ -58,9 +71,12 @@ pub struct PartId {
     pub index: u32,
 }
 
-/// One opening of the SSD tier. What was written in an earlier one may be lost.
+/// One opening of the SSD tier, in 15 bits. What was written in an earlier one may be lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Generation(u32);
+pub(super) struct Generation(u16);
+
+/// The bit that no generation has.
+const WITHDRAWN: u16 = 1 << 15;
 
 impl Entry {
     pub fn new(
@@ -69,13 +85,18 @@ impl Entry {
         headers: HeaderBlock,
         lifetime: Lifetime,
         body: Body,
+        stamp: Stamp,
     ) -> Self {
-        Entry::from_parts(key.text().into(), status, headers, lifetime, body)
+        Entry::from_parts(key.text().into(), status, headers, lifetime, body, stamp)
     }
 
     /// The index of a URL's alternates, kept for as long as `lifetime` says.
-    pub fn index(key: &CacheKey, headers: HeaderBlock, lifetime: Lifetime) -> Self {
-        Entry::new(key, INDEX, headers, lifetime, Body::of(b""))
+    pub fn index(key: &CacheKey, headers: HeaderBlock, lifetime: Lifetime, epoch: Epoch) -> Self {
+        let stamp = Stamp {
+            epoch,
+            tags: Tags::default(),
+        };
+        Entry::new(key, INDEX, headers, lifetime, Body::of(b""), stamp)
     }
 
     /// Of its key.
@@ -97,6 +118,7 @@ impl Entry {
         headers: HeaderBlock,
         lifetime: Lifetime,
         body: Body,
+        stamp: Stamp,
     ) -> Self {
         Entry {
             key_text,
@@ -104,38 +126,77 @@ impl Entry {
             headers,
             lifetime,
             body,
-            written: AtomicU32::new(Generation::NONE.0),
-            withdrawn: AtomicBool::new(false),
+            stamp,
+            cleared: AtomicU32::new(0),
+            written: AtomicU16::new(Generation::NONE.0),
         }
     }
 
-    /// The same body with the headers and times that a 304 brought.
-    pub fn refreshed(&self, headers: HeaderBlock, lifetime: Lifetime) -> Self {
-        Entry::from_parts(self.key_text.clone(), self.status, headers, lifetime, self.body)
+    /// The same body with the headers and times that a 304 brought, and by which purges know it from now on.
+    pub fn refreshed(&self, headers: HeaderBlock, lifetime: Lifetime, stamp: Stamp) -> Self {
+        Entry::from_parts(
+            self.key_text.clone(),
+            self.status,
+            headers,
+            lifetime,
+            self.body,
+            stamp,
+        )
+    }
+
+    /// Whether no purge up to `index` was found to cover it.
+    pub fn is_cleared_to(&self, index: PurgeIndex) -> bool {
+        let (epoch, index) = (self.stamp.epoch.number(), index.number());
+        let cleared = u64::from(self.cleared.load(Ordering::Relaxed));
+        // An epoch that is ahead is of a log that has lost its end.
+        epoch != 0 && epoch <= index && index <= epoch + cleared
+    }
+
+    /// Notes that no purge up to `index` covers it: what it is stored with never changes, so that only later ones have
+    /// to be looked for.
+    pub fn clear_to(&self, index: PurgeIndex) {
+        let after = index.number().saturating_sub(self.stamp.epoch.number());
+        let after = u32::try_from(after).unwrap_or_default();
+        self.cleared.fetch_max(after, Ordering::Relaxed);
     }
 
     /// Whether it was given to the SSD in `generation`.
     pub(super) fn is_written_in(&self, generation: Generation) -> bool {
-        self.written.load(Ordering::Relaxed) == generation.0
+        self.written.load(Ordering::Relaxed) & !WITHDRAWN == generation.0
     }
 
     /// Notes that it is given to the SSD; false when another was first.
     pub(super) fn claim_for(&self, generation: Generation) -> bool {
-        self.written.swap(generation.0, Ordering::Relaxed) != generation.0
+        let claim = |written| Some(written & WITHDRAWN | generation.0);
+        let before = self
+            .written
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, claim);
+        before.is_ok_and(|written| written & !WITHDRAWN != generation.0)
     }
 
     /// It was removed, or another took its place: what is still to be written of it is not.
     pub(super) fn withdraw(&self) {
-        self.withdrawn.store(true, Ordering::SeqCst);
+        self.written.fetch_or(WITHDRAWN, Ordering::SeqCst);
     }
 
     pub(super) fn is_withdrawn(&self) -> bool {
-        self.withdrawn.load(Ordering::SeqCst)
+        self.written.load(Ordering::SeqCst) & WITHDRAWN != 0
     }
 
     /// Takes the note back: the next hit tries again.
     pub(super) fn release(&self) {
-        self.written.store(Generation::NONE.0, Ordering::Relaxed);
+        self.written.fetch_and(WITHDRAWN, Ordering::Relaxed);
+    }
+}
+
+impl Stamp {
+    /// Of what is made of both.
+    #[must_use]
+    pub fn joined(&self, other: &Stamp) -> Self {
+        Stamp {
+            epoch: self.epoch.min(other.epoch),
+            tags: self.tags.joined(&other.tags),
+        }
     }
 }
 
@@ -169,16 +230,19 @@ impl Generation {
     /// No SSD tier is open.
     pub(super) const NONE: Generation = Generation(0);
 
-    pub(super) fn from_number(number: u32) -> Self {
+    pub(super) fn from_number(number: u16) -> Self {
         Generation(number)
     }
 
-    pub(super) fn number(self) -> u32 {
+    pub(super) fn number(self) -> u16 {
         self.0
     }
 
     pub(super) fn next(self) -> Self {
-        Generation(self.0.checked_add(1).unwrap_or(1))
+        match self.0 + 1 {
+            WITHDRAWN => Generation(1),
+            next => Generation(next),
+        }
     }
 }
 
@@ -223,9 +287,9 @@ mod tests {
     }
 
     #[test]
-    fn an_entry_with_its_counts_fits_into_144_bytes() {
+    fn an_entry_with_its_counts_fits_into_160_bytes() {
         assert!(
-            size_of::<Entry>() + 2 * size_of::<usize>() <= 144,
+            size_of::<Entry>() + 2 * size_of::<usize>() <= 160,
             "{}",
             size_of::<Entry>()
         );

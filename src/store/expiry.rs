@@ -5,11 +5,16 @@
 //! weeded out when they are drawn. Invariant: the number of names is bounded; beyond it a new name takes the
 //! place of a random one, whose entry is left to eviction. It does not know times.
 
+use super::Shared;
 use super::memory::Expiry;
 use super::name_hasher::ShortName;
+use crate::base::clock;
 use crate::key::KeyName;
 use parking_lot::Mutex;
+use std::collections::HashSet;
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::sync::Arc;
+use std::time::Duration;
 
 const SAMPLE: usize = 64;
 
@@ -60,6 +65,11 @@ impl Names {
         }
     }
 
+    /// Each once.
+    pub(super) fn all(&self) -> HashSet<ShortName> {
+        self.list.lock().names.iter().copied().collect()
+    }
+
     /// Looks at samples for as long as they pay; how many had expired.
     pub(super) fn sweep(&self, look: impl Fn(ShortName) -> Expiry) -> u64 {
         let mut expired = 0;
@@ -95,6 +105,29 @@ impl Names {
             Yield::Poor
         };
         (expired, worth)
+    }
+}
+
+impl Shared {
+    pub(super) fn sweep(&self) {
+        let now = clock::now().minus(self.keep_expired);
+        let ssd = self.tier.current();
+        let expired = self.names.sweep(|name| {
+            let expiry = self.memory.expire(name, now);
+            if let (Expiry::Expired(name), Some(ssd)) = (expiry, &ssd) {
+                ssd.remove_entry(name);
+            }
+            expiry
+        });
+        self.metrics.expirations.inc_by(expired);
+    }
+}
+
+/// Sweeps for as long as the store is open.
+pub(super) async fn expire(shared: Arc<Shared>, interval: Duration) {
+    loop {
+        tokio::time::sleep(interval).await;
+        shared.sweep();
     }
 }
 

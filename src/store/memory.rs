@@ -101,6 +101,10 @@ impl Memory {
         self.entries.get(&name).map(|held| Arc::clone(held.value()))
     }
 
+    pub(super) fn entry_of(&self, short: ShortName) -> Option<Arc<Entry>> {
+        self.entries.get(&short).map(|held| Arc::clone(held.value()))
+    }
+
     pub(super) fn part(&self, id: &PartId) -> Option<Bytes> {
         self.parts.get(id).map(|held| Bytes::from_owner(HeldPart(held)))
     }
@@ -270,7 +274,8 @@ fn eviction(algorithm: Eviction) -> EvictionConfig {
 }
 
 fn weigh_entry(_: &KeyName, entry: &Arc<Entry>) -> usize {
-    ENTRY_OVERHEAD_BYTES + entry.key_text.len() + entry.headers.as_bytes().len()
+    let tags = size_of_val(entry.stamp.tags.names());
+    ENTRY_OVERHEAD_BYTES + tags + entry.key_text.len() + entry.headers.as_bytes().len()
 }
 
 #[expect(clippy::borrowed_box, reason = "the cache weighs what it stores")]
@@ -325,7 +330,7 @@ mod tests {
     use super::*;
     use crate::http::freshness::Lifetime;
     use crate::http::header_block::HeaderBlock;
-    use crate::store::entry::Body;
+    use crate::store::entry::{Body, Stamp};
     use http::StatusCode;
 
     const NAME: KeyName = KeyName::from_bytes(*b"a name, 16 bytes");
@@ -343,6 +348,7 @@ mod tests {
             headers,
             lifetime,
             Body::of(b""),
+            Stamp::default(),
         ))
     }
 

@@ -28,10 +28,11 @@ mod under_way;
 mod waiting;
 mod writer;
 
-pub use entry::{Body, Entry, Kind as EntryKind, PART_BYTES, PartId};
+pub use entry::{Body, Entry, Kind as EntryKind, PART_BYTES, PartId, Stamp};
 
 use crate::base::clock;
 use crate::base::digest::Digest;
+use crate::base::epoch::Incarnation;
 use crate::base::metrics::{Kind, Metrics, Tier as TierLabel};
 use crate::key::{CacheKey, KeyName};
 use bytes::Bytes;
@@ -40,7 +41,7 @@ use directory::DirectoryError;
 use doorkeeper::Doorkeeper;
 use entry::{Generation, into_parts};
 use expiry::Names;
-use memory::{Expiry, Memory, Put, Renewal, Revival};
+use memory::{Memory, Put, Renewal, Revival};
 use parking_lot::Mutex;
 use ssd::{Rescue, Ssd};
 use std::path::PathBuf;
@@ -94,9 +95,14 @@ struct Shared {
 
 impl Store {
     /// Opens the cache on the current tokio runtime. A directory that can not be used for any other reason than
-    /// being another process's is logged and tried again: the cache is memory alone until then.
-    pub async fn open(config: &Config, metrics: Arc<Metrics>) -> Result<Store, StoreError> {
-        let tier = Arc::new(Tier::new(config, &metrics));
+    /// being another process's is logged and tried again: the cache is memory alone until then. What was stored under
+    /// another incarnation of the log of purges comes back as of no known epoch.
+    pub async fn open(
+        config: &Config,
+        incarnation: Incarnation,
+        metrics: Arc<Metrics>,
+    ) -> Result<Store, StoreError> {
+        let tier = Arc::new(Tier::new(config, incarnation, &metrics));
         if let Err(DirectoryError::Locked { directory }) = tier.start().await {
             return Err(StoreError::Locked { directory });
         }
@@ -116,7 +122,7 @@ impl Store {
             tier: Arc::clone(&tier),
         });
         let mut tasks = JoinSet::new();
-        tasks.spawn(expire(Arc::clone(&shared), config.expiry_interval.get()));
+        tasks.spawn(expiry::expire(Arc::clone(&shared), config.expiry_interval.get()));
         tasks.spawn(async move { tier.keep(canary_calls).await });
         let writer = tokio::spawn(writer.run());
         Ok(Store(Arc::new(Open {
@@ -207,6 +213,16 @@ impl Store {
         let (name, is_same) = (entry.name(), |present: Arc<Entry>| present.body == entry.body);
         if self.0.shared.memory.entry(name).is_none_or(is_same) {
             self.forget(name);
+        }
+    }
+
+    /// Shows every entry that memory holds, as far as the expiry sampler knows its name. Not for a hot thread.
+    pub fn each_in_memory(&self, mut show: impl FnMut(&Entry)) {
+        let shared = &self.0.shared;
+        for name in shared.names.all() {
+            if let Some(entry) = shared.memory.entry_of(name) {
+                show(&entry);
+            }
         }
     }
 
@@ -422,26 +438,6 @@ impl Shared {
             self.metrics.misses[kind].inc();
         }
     }
-
-    fn sweep(&self) {
-        let now = clock::now().minus(self.keep_expired);
-        let ssd = self.tier.current();
-        let expired = self.names.sweep(|name| {
-            let expiry = self.memory.expire(name, now);
-            if let (Expiry::Expired(name), Some(ssd)) = (expiry, &ssd) {
-                ssd.remove_entry(name);
-            }
-            expiry
-        });
-        self.metrics.expirations.inc_by(expired);
-    }
-}
-
-async fn expire(shared: Arc<Shared>, interval: Duration) {
-    loop {
-        tokio::time::sleep(interval).await;
-        shared.sweep();
-    }
 }
 
 #[cfg(test)]
@@ -462,6 +458,8 @@ mod tests {
     use std::process::Command;
 
     const DEADLINE: Duration = Duration::from_secs(30);
+
+    const LIFE: Incarnation = Incarnation::from_bytes([1; 16]);
 
     fn small(directory: &Path) -> Config {
         Config {
@@ -486,7 +484,7 @@ mod tests {
 
     async fn open(config: &Config) -> (Store, Arc<Metrics>) {
         let metrics = Arc::new(Metrics::new());
-        let store = Store::open(config, Arc::clone(&metrics)).await.unwrap();
+        let store = Store::open(config, LIFE, Arc::clone(&metrics)).await.unwrap();
         (store, metrics)
     }
 
@@ -495,7 +493,7 @@ mod tests {
         let metrics = Arc::new(Metrics::new());
         let deadline = clock::monotonic() + DEADLINE;
         loop {
-            match Store::open(config, Arc::clone(&metrics)).await {
+            match Store::open(config, LIFE, Arc::clone(&metrics)).await {
                 Ok(store) => return (store, metrics),
                 Err(error) => assert!(clock::monotonic() < deadline, "{error}"),
             }
@@ -564,7 +562,14 @@ mod tests {
 
     fn entry(key: &CacheKey, body: &[u8]) -> Entry {
         let lifetime = lifetime(Duration::from_secs(3600));
-        Entry::new(key, StatusCode::OK, headers("\"v1\""), lifetime, Body::of(body))
+        Entry::new(
+            key,
+            StatusCode::OK,
+            headers("\"v1\""),
+            lifetime,
+            Body::of(body),
+            Stamp::default(),
+        )
     }
 
     fn put(store: &Store, number: u64, length: usize) -> Arc<Entry> {
@@ -694,7 +699,7 @@ mod tests {
     async fn a_directory_is_used_by_one_store_at_a_time() {
         let directory = tempfile::tempdir().unwrap();
         let (first, _) = open(&small(directory.path())).await;
-        let second = Store::open(&small(directory.path()), Arc::new(Metrics::new())).await;
+        let second = Store::open(&small(directory.path()), LIFE, Arc::new(Metrics::new())).await;
         let Err(StoreError::Locked { directory: locked }) = second else {
             panic!("two stores in one directory");
         };
@@ -1043,7 +1048,7 @@ mod tests {
         let (store, metrics) = open(&config).await;
         (0..100).for_each(|number| _ = put(&store, number, 10));
         let plain = entry(&key(100), b"");
-        let large = plain.refreshed(headers(&"x".repeat(300_000)), plain.lifetime);
+        let large = plain.refreshed(headers(&"x".repeat(300_000)), plain.lifetime, Stamp::default());
         store.put(&key(100), large, &[]);
         assert!(store.entry(&key(100)).is_none());
         store.observe();
@@ -1064,7 +1069,7 @@ mod tests {
             let entry = entry(&key(number), b"");
             store.put(
                 &key(number),
-                entry.refreshed(entry.headers.clone(), lifetime(fresh)),
+                entry.refreshed(entry.headers.clone(), lifetime(fresh), Stamp::default()),
                 &[],
             );
         }
@@ -1092,7 +1097,8 @@ mod tests {
             });
             for number in 0..50_000 {
                 let entry = entry(&key(number), b"");
-                let expired = entry.refreshed(entry.headers.clone(), lifetime(Duration::ZERO));
+                let expired =
+                    entry.refreshed(entry.headers.clone(), lifetime(Duration::ZERO), Stamp::default());
                 store.put(&key(number), expired, &[]);
             }
             putting.store(false, Ordering::Relaxed);
@@ -1108,7 +1114,8 @@ mod tests {
     async fn removing_an_expired_entry_counts_as_its_expiry_and_another_does_not() {
         let (store, metrics) = open(&Config::default()).await;
         put(&store, 1, 10);
-        let expired = entry(&key(2), b"").refreshed(headers("\"v1\""), lifetime(Duration::ZERO));
+        let expired =
+            entry(&key(2), b"").refreshed(headers("\"v1\""), lifetime(Duration::ZERO), Stamp::default());
         store.put(&key(2), expired, &[]);
         store.remove(&key(1));
         assert_eq!(metrics.expirations.get(), 0);
@@ -1143,7 +1150,11 @@ mod tests {
         put(&store, 1, 5000);
         let held = store.entry(&key(1)).unwrap();
         written(&store, &metrics).await;
-        let refreshed = held.refreshed(headers("\"v2\""), lifetime(Duration::from_secs(60)));
+        let refreshed = held.refreshed(
+            headers("\"v2\""),
+            lifetime(Duration::from_secs(60)),
+            Stamp::default(),
+        );
         store.put_entry(&key(1), refreshed);
         written(&store, &metrics).await;
         assert_eq!(metrics.ssd_writes[Kind::Blobs].get(), 1);
@@ -1190,9 +1201,12 @@ mod tests {
         let old = entry(&key(1), b"old");
         put(&store, 1, 10);
         let present = store.entry(&key(1)).unwrap();
-        let answered = store.renew_entry(&key(1), old.refreshed(headers("\"v2\""), old.lifetime));
+        let answered = store.renew_entry(
+            &key(1),
+            old.refreshed(headers("\"v2\""), old.lifetime, Stamp::default()),
+        );
         assert!(Arc::ptr_eq(&answered, &present));
-        let renewed = present.refreshed(headers("\"v2\""), present.lifetime);
+        let renewed = present.refreshed(headers("\"v2\""), present.lifetime, Stamp::default());
         assert_eq!(store.renew_entry(&key(1), renewed).headers, headers("\"v2\""));
     }
 
@@ -1246,7 +1260,7 @@ mod tests {
         closing.await.expect("in time");
         assert!(store.0.shared.queue.bytes() > 0);
         drop(store);
-        let second = Store::open(&config, Arc::new(Metrics::new())).await;
+        let second = Store::open(&config, LIFE, Arc::new(Metrics::new())).await;
         assert!(matches!(second, Err(StoreError::Locked { .. })));
         drop(stall);
         open_when_unlocked(&config).await;
@@ -1270,7 +1284,7 @@ mod tests {
         let closing = tokio::time::timeout(DEADLINE, store.close());
         closing.await.expect("in time");
         drop(store);
-        let second = Store::open(&config, Arc::new(Metrics::new())).await;
+        let second = Store::open(&config, LIFE, Arc::new(Metrics::new())).await;
         assert!(matches!(second, Err(StoreError::Locked { .. })));
         drop(stall);
         open_when_unlocked(&config).await;

@@ -14,6 +14,7 @@ use super::name_hasher::NameHashBuilder;
 use super::stored::StoredEntry;
 use super::threads::Threads;
 use super::under_way::{Removed, UnderWay};
+use crate::base::epoch::Incarnation;
 use crate::base::metrics::{Kind, Metrics};
 use crate::key::KeyName;
 use foyer::{
@@ -66,6 +67,7 @@ pub(super) struct Ssd {
     handle: Handle,
     directory: Arc<Directory>,
     generation: Generation,
+    incarnation: Incarnation,
     geometry: Geometry,
     read_deadline: Duration,
     entries_bytes: AtomicU64,
@@ -79,6 +81,7 @@ pub(super) struct Opening {
     pub(super) directory: Arc<Directory>,
     pub(super) geometry: Geometry,
     pub(super) generation: Generation,
+    pub(super) incarnation: Incarnation,
     pub(super) read_deadline: Duration,
 }
 
@@ -128,6 +131,7 @@ impl Ssd {
             directory,
             geometry,
             generation,
+            incarnation,
             read_deadline,
         } = opening;
         let (threads, handle) = Threads::start()?;
@@ -145,6 +149,7 @@ impl Ssd {
             handle,
             directory,
             generation,
+            incarnation,
             geometry,
             read_deadline,
             entries_bytes: AtomicU64::new(prepared.entries),
@@ -168,12 +173,12 @@ impl Ssd {
     }
 
     pub(super) async fn load_entry(&self, name: KeyName) -> Result<Option<Loaded<Entry>>, SsdError> {
-        let entries = self.entries.clone();
+        let (entries, incarnation) = (self.entries.clone(), self.incarnation);
         self.read(async move {
             let Some(Loaded { value, rescue }) = load(&entries, &name).await? else {
                 return Ok(None);
             };
-            let value = codec::decode_entry(&value.0)?;
+            let value = codec::decode_entry(&value.0, &incarnation)?;
             Ok(Some(Loaded { value, rescue }))
         })
         .await
@@ -197,7 +202,7 @@ impl Ssd {
     /// For the writer task alone; written at some time before [`Ssd::wait_for_entries`] returns. An entry that was
     /// withdrawn is not: false.
     pub(super) fn enqueue_entry(&self, name: KeyName, entry: &Entry) -> bool {
-        let stored = StoredEntry(codec::encode_entry(entry));
+        let stored = StoredEntry(codec::encode_entry(entry, &self.incarnation));
         let bytes = bytes_on_disk(stored.0.len());
         let is_wanted = || !entry.is_withdrawn();
         let enqueued = self.entries_under_way.enqueue_if(name, is_wanted, || {

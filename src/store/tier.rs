@@ -9,11 +9,12 @@ use super::config::Config;
 use super::directory::{Directory, DirectoryError, Geometry};
 use super::entry::Generation;
 use super::ssd::{Opening, Ssd, SsdError};
+use crate::base::epoch::Incarnation;
 use crate::base::metrics::{Kind, Metrics};
 use arc_swap::ArcSwapOption;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 use std::time::Duration;
 use tokio::sync::{Mutex, Notify, mpsc, oneshot};
 
@@ -36,7 +37,7 @@ pub(super) struct Tier {
     place: Option<Place>,
     ssd: ArcSwapOption<Ssd>,
     /// That of `ssd`, or [`Generation::NONE`]: apart from it to be read fast.
-    generation: AtomicU32,
+    generation: AtomicU16,
     faults: AtomicU32,
     suspicion: Notify,
     state: Mutex<State>,
@@ -46,6 +47,7 @@ pub(super) struct Tier {
 struct Place {
     path: PathBuf,
     geometry: Geometry,
+    incarnation: Incarnation,
     check_interval: Duration,
     read_deadline: Duration,
 }
@@ -77,17 +79,18 @@ pub(super) enum CheckError {
 }
 
 impl Tier {
-    pub(super) fn new(config: &Config, metrics: &Arc<Metrics>) -> Self {
+    pub(super) fn new(config: &Config, incarnation: Incarnation, metrics: &Arc<Metrics>) -> Self {
         let place = config.directory.clone().map(|path| Place {
             path,
             geometry: Geometry::of(config),
+            incarnation,
             check_interval: config.ssd_check_interval.get(),
             read_deadline: config.ssd_read_deadline.get(),
         });
         Tier {
             place,
             ssd: ArcSwapOption::empty(),
-            generation: AtomicU32::new(Generation::NONE.number()),
+            generation: AtomicU16::new(Generation::NONE.number()),
             faults: AtomicU32::new(0),
             suspicion: Notify::new(),
             state: Mutex::new(State {
@@ -223,6 +226,7 @@ impl Tier {
             directory,
             geometry: place.geometry.clone(),
             generation: state.last,
+            incarnation: place.incarnation,
             read_deadline: place.read_deadline,
         })
         .await
@@ -326,7 +330,7 @@ mod tests {
             ..Config::default()
         };
         let metrics = Arc::new(Metrics::new());
-        let tier = Arc::new(Tier::new(&config, &metrics));
+        let tier = Arc::new(Tier::new(&config, Incarnation::from_bytes([0; 16]), &metrics));
         tier.start().await.unwrap();
         let alive = Arc::new(AtomicBool::new(true));
         let (calls, receiver) = mpsc::channel(1);

@@ -7,7 +7,7 @@
 //! the same changes nothing. It does not know the memory tier, nor what is worth a write.
 
 use super::codec::{self, StoredPart};
-use super::entry::{Body, Entry, PartId};
+use super::entry::{Body, Entry, PartId, Stamp};
 use super::ssd::{self, BLOBS_IN_FLIGHT_BYTES_MAX, ENTRIES_IN_FLIGHT_BYTES_MAX, Ssd};
 use super::tier::{Canary, CanaryCall, Tier};
 use super::waiting::Waiting;
@@ -413,7 +413,14 @@ async fn send_canary(ssd: &Ssd) -> Canary {
 fn canary_entry(body: Body) -> Entry {
     let now = clock::now();
     let lifetime = Lifetime::without_stale(now, now);
-    Entry::from_parts("".into(), StatusCode::OK, HeaderBlock::default(), lifetime, body)
+    Entry::from_parts(
+        "".into(),
+        StatusCode::OK,
+        HeaderBlock::default(),
+        lifetime,
+        body,
+        Stamp::default(),
+    )
 }
 
 fn part_bytes(part: &StoredPart) -> u64 {

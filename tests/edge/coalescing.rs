@@ -225,7 +225,8 @@ fn a_fill_has_a_deadline_for_its_whole() {
     let forever = PATIENCE / 600;
     let origin = Origin::start();
     origin.set("/a.png", Reply::fresh(picture(26, 100_000)).trickling(1, forever));
-    let edge = Setup::of(&origin).serve("fill_deadline", "500ms").start();
+    let setup = Setup::of(&origin).purge("minimum_patience", "100ms");
+    let edge = setup.serve("fill_deadline", "500ms").start();
     let mut client = Client::connect(edge.address());
     client.send_request("GET", "/a.png", &[]);
     let outcome = client.try_answer_to("GET");

@@ -223,7 +223,9 @@ fn a_damaged_ssd_never_serves_a_wrong_byte() {
     }
     edge.wait_for_ssd_writes(30.0);
     edge.kill9();
-    damage(&setup.data_directory());
+    for kind in ["entries", "blobs"] {
+        damage(&setup.data_directory().join(kind));
+    }
     let edge = setup.start();
     for (target, body) in &images {
         edge.get(target).expect(200, body);

@@ -41,6 +41,8 @@ mod observing;
 mod parameters;
 mod partial;
 mod protocols;
+mod purging;
+mod purging_ways;
 mod ranges;
 mod refusals;
 mod sharing;

@@ -11,7 +11,7 @@ fn a_method_that_the_edge_does_not_know_passes_with_its_body() {
     let mut client = Client::connect(edge.address());
     for method in [
         "M-SEARCH",
-        "PURGE",
+        "purge",
         "PROPFIND",
         "BREW",
         "get",

@@ -1,8 +1,8 @@
 //! Which variant a URL's wish led to last, so that it may stand in when its source has changed and nothing new can be
 //! made at once.
 //!
-//! Invariant: what was invalidated since, or is past its source's stale windows, is not served from here: whoever recalls
-//! it compares era and lifetime. Nor is it served to a request that wants better than what is stored, or that another
+//! Invariant: what was invalidated or purged since, or is past its source's stale windows, is not served from here: whoever
+//! recalls it compares era, stamp and lifetime. Nor is it served to a request that wants better than what is stored, or that another
 //! alternate may be for. It does not know why a new one can not be made.
 
 use super::Rendering;
@@ -14,7 +14,7 @@ use crate::serve::brief_memory::BriefMemory;
 use crate::serve::invalidations::Era;
 use crate::serve::served::Served;
 use crate::spec::Wish;
-use crate::store::Entry;
+use crate::store::{Entry, Stamp};
 use http::header::VARY;
 use std::time::Duration;
 
@@ -29,6 +29,7 @@ pub(super) struct Last {
     /// Of its source.
     pub(super) lifetime: Lifetime,
     pub(super) era: Era,
+    pub(super) stamp: Stamp,
 }
 
 impl LastMade {
@@ -37,13 +38,17 @@ impl LastMade {
     }
 
     pub(super) fn remember(&self, rendering: &Rendering<'_>, wish: &Wish, variant: &Entry, source: &Served) {
-        let Some(lifetime) = source.head.lifetime().filter(|_| is_for_all(source)) else {
+        let (Some(lifetime), Some(stamp)) = (source.head.lifetime(), source.head.stamp()) else {
             return;
         };
+        if !is_for_all(source) {
+            return;
+        }
         let last = Last {
             variant: CacheKey::of_variant(&variant.key_text),
             lifetime,
             era: rendering.era,
+            stamp: stamp.clone(),
         };
         self.0.remember(name(rendering, wish), last, clock::now());
     }

@@ -31,6 +31,7 @@ use super::invalidations::Era;
 use super::rendition::Rendition;
 use super::served::{Head, ServeError, Served};
 use super::trip::Trip;
+use super::validity::standing_of;
 use crate::base::clock;
 use crate::base::digest::Digest;
 use crate::base::metrics::{Metrics, Outcome};
@@ -38,6 +39,7 @@ use crate::http::freshness::Lifetime;
 use crate::http::reuse::{Failure, RequestControl};
 use crate::image::ImageError;
 use crate::key::{CacheKey, KeyName};
+use crate::purge::table::Standing;
 use crate::spec::config::OnOverload;
 use crate::spec::{Policy, Wish};
 use crate::store::{Entry, Store};
@@ -316,7 +318,8 @@ impl Engine {
     ) -> Option<(Found, Lifetime)> {
         let last = self.variants.last.recall(rendering, wish, source)?;
         let is_current = self.fills.invalidations.era(&rendering.url.name()) == last.era;
-        if !is_current || !last.lifetime.stands_in(clock::now(), Failure::Error) {
+        let is_valid = standing_of(&self.purges, rendering.url.text(), &last.stamp) == Standing::Valid;
+        if !is_current || !is_valid || !last.lifetime.stands_in(clock::now(), Failure::Error) {
             return None;
         }
         let found = self.variants.shelf.find(&last.variant, self.read_ahead).await?;

@@ -14,7 +14,7 @@ use crate::key::{CacheKey, KeyName};
 use crate::serve::body::Body;
 use crate::serve::look_up::load;
 use crate::spec::Spec;
-use crate::store::{Body as StoredBody, Entry, PART_BYTES, Store};
+use crate::store::{Body as StoredBody, Entry, PART_BYTES, Stamp, Store};
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, ETAG};
 use http::{HeaderMap, HeaderValue, StatusCode};
@@ -131,7 +131,14 @@ pub(super) fn variant_entry(key: &CacheKey, media_type: &'static str, body: Stor
     let mut headers = HeaderMap::with_capacity(2);
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
     headers.insert(ETAG, entity_tag(&body.digest));
-    Entry::new(key, StatusCode::OK, HeaderBlock::pack(&headers), FOR_EVER, body)
+    Entry::new(
+        key,
+        StatusCode::OK,
+        HeaderBlock::pack(&headers),
+        FOR_EVER,
+        body,
+        Stamp::default(),
+    )
 }
 
 /// That of bytes which are not stored.

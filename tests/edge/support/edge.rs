@@ -70,6 +70,10 @@ impl Setup {
         self.set("serve", key, value)
     }
 
+    pub(crate) fn purge(self, key: &str, value: impl Into<String>) -> Setup {
+        self.set("purge", key, value)
+    }
+
     pub(crate) fn origin(self, key: &str, value: impl Into<String>) -> Setup {
         self.set("origins.default", key, value)
     }

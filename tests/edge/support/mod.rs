@@ -8,6 +8,7 @@ pub(crate) mod http2;
 pub(crate) mod image;
 pub(crate) mod origin;
 pub(crate) mod picture;
+pub(crate) mod purging;
 pub(crate) mod reply;
 pub(crate) mod variant;
 pub(crate) mod wait;

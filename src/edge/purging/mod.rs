@@ -1,0 +1,368 @@
+//! Orders of purges, from what a caller sent to the receipt it gets.
+//!
+//! 1. who asks: by a key, before anything of the body is read, or by a webhook's signature over the whole of it;
+//! 2. what is asked: the order is understood as a whole or refused as a whole;
+//! 3. whether its caller may, and what it covers by the routes;
+//! 4. the log carries it out, and the receipt is the answer.
+//!
+//! Invariant: whoever can not prove to be known costs a look at headers, or for a webhook the hash of a body within the
+//! limits; nothing of a request on this path reaches an origin. It does not know sessions beyond [`session`].
+
+mod body;
+mod clients;
+mod method;
+mod once;
+mod refusal;
+mod response;
+mod scopes;
+mod session;
+mod signed;
+#[cfg(test)]
+pub(in crate::edge) mod tests;
+
+pub(crate) use method::{Entrance, entrance};
+pub(crate) use response::Response;
+pub(crate) use scopes::Places;
+
+use crate::base::clock;
+use crate::base::metrics::{Label, Metrics, PurgeResult, PurgeWay};
+use crate::purge::caller::Caller;
+use crate::purge::config::Config;
+use crate::purge::keys::Keys;
+use crate::purge::order::{Mode, Order, PurgeId};
+use crate::purge::receipt::{Receipt, State};
+use crate::purge::request::{PurgeRequest, Purpose, Reach};
+use crate::purge::{OrderError, Purges};
+use crate::scope::{Kind, Scope};
+use crate::serve::purging::Estimate;
+use crate::upstream::RequestBody;
+use body::{BodyLimits, Sender};
+use http::{HeaderMap, header};
+use once::Once;
+use refusal::Refusal;
+use signed::{Signed, Verifier};
+use std::sync::Arc;
+use tokio::sync::Semaphore;
+use tokio::task::JoinError;
+
+/// Takes orders of purges in.
+pub(crate) struct Orderer {
+    purges: Purges,
+    places: Arc<dyn Places>,
+    keys: Keys,
+    verifier: Verifier,
+    bodies: BodyLimits,
+    /// A permit for each dry run that may be under way: each looks at all that memory knows.
+    dry_runs: Arc<Semaphore>,
+    scopes_max: usize,
+    metrics: Arc<Metrics>,
+}
+
+/// What came of an order.
+#[derive(Debug)]
+pub(crate) enum Done {
+    Receipt(Receipt),
+    /// Nothing was purged.
+    DryRun {
+        estimate: Estimate,
+        scopes: usize,
+    },
+}
+
+/// An order whose caller is known.
+struct Asked<'a> {
+    caller: &'a Caller,
+    way: PurgeWay,
+    request: PurgeRequest,
+    once: Option<Once>,
+}
+
+impl Orderer {
+    pub(crate) fn new(
+        config: &Config,
+        purges: Purges,
+        places: Arc<dyn Places>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Orderer {
+            purges,
+            places,
+            keys: Keys::new(config),
+            verifier: Verifier::new(config),
+            bodies: BodyLimits::new(config),
+            dry_runs: Arc::new(Semaphore::new(config.dry_runs_max)),
+            scopes_max: config.order_scopes_max,
+            metrics,
+        }
+    }
+
+    /// Sets the gauges of the purge path.
+    pub(crate) fn observe(&self) {
+        self.purges.observe();
+    }
+
+    /// A call of the API.
+    async fn call(&self, headers: &HeaderMap, body: &mut impl RequestBody) -> Result<Done, Refusal> {
+        let done = self.call_uncounted(headers, body).await;
+        self.counted(PurgeWay::Api, done)
+    }
+
+    async fn call_uncounted(
+        &self,
+        headers: &HeaderMap,
+        body: &mut impl RequestBody,
+    ) -> Result<Done, Refusal> {
+        let caller = self.caller(headers)?;
+        take_turn(caller)?;
+        self.bodies.check_header(headers, body)?;
+        let body = self.bodies.read(body).await?;
+        let request = PurgeRequest::of_body(&body)?;
+        let once = Once::of_headers(headers, caller)?;
+        let way = PurgeWay::Api;
+        self.carry_out(Asked {
+            caller,
+            way,
+            request,
+            once,
+        })
+        .await
+    }
+
+    /// A signed webhook.
+    async fn deliver(&self, sender: Sender<'_>, body: &mut impl RequestBody) -> Result<Done, Refusal> {
+        let done = self.deliver_uncounted(sender, body).await;
+        self.counted(PurgeWay::Webhook, done)
+    }
+
+    async fn deliver_uncounted(
+        &self,
+        sender: Sender<'_>,
+        body: &mut impl RequestBody,
+    ) -> Result<Done, Refusal> {
+        let attempt = self.verifier.attempt(sender.headers)?;
+        self.bodies.check_header(sender.headers, body)?;
+        let body = self.bodies.read_of_unknown(sender, body).await?;
+        let Signed {
+            caller,
+            request,
+            once,
+        } = self.verifier.open(attempt, body).await?;
+        let (way, once) = (PurgeWay::Webhook, Some(once));
+        self.carry_out(Asked {
+            caller: &caller,
+            way,
+            request,
+            once,
+        })
+        .await
+    }
+
+    /// The method `PURGE` of a URL.
+    async fn purge(&self, headers: &HeaderMap, url: &str) -> Result<Done, Refusal> {
+        let done = self.purge_uncounted(headers, url).await;
+        self.counted(PurgeWay::Method, done)
+    }
+
+    async fn purge_uncounted(&self, headers: &HeaderMap, url: &str) -> Result<Done, Refusal> {
+        let caller = self.caller(headers)?;
+        take_turn(caller)?;
+        let request = PurgeRequest::of_url(url, reach(headers)?, mode(headers)?)?;
+        let once = Once::of_headers(headers, caller)?;
+        let way = PurgeWay::Method;
+        self.carry_out(Asked {
+            caller,
+            way,
+            request,
+            once,
+        })
+        .await
+    }
+
+    /// What came of a purge; for whoever has a key.
+    fn receipt(&self, headers: &HeaderMap, id: &str) -> Result<Done, Refusal> {
+        self.caller(headers)?;
+        let known = PurgeId::parse(id).and_then(|id| self.purges.receipt(&id));
+        known.map(Done::Receipt).ok_or(Refusal::UnknownPurge)
+    }
+
+    fn caller(&self, headers: &HeaderMap) -> Result<&Caller, Refusal> {
+        if self.keys.is_empty() {
+            return Err(Refusal::NoKeys);
+        }
+        let key = bearer(headers).ok_or(Refusal::NoKeyGiven)?;
+        self.keys.find(key).map(AsRef::as_ref).ok_or(Refusal::UnknownKey)
+    }
+
+    async fn carry_out(&self, asked: Asked<'_>) -> Result<Done, Refusal> {
+        let Asked {
+            caller,
+            way,
+            request,
+            once,
+        } = asked;
+        if let Some(permission) = caller.lacks(request.needs()) {
+            return Err(Refusal::NotAllowed(permission));
+        }
+        let scopes = self.scopes(&request)?;
+        if request.purpose == Purpose::DryRun {
+            return self.estimate(scopes).await;
+        }
+        let (mode, minimum) = (request.mode, request.minimum);
+        let order = Order {
+            once: once.map(|once| once.key(&scopes, mode, minimum.as_ref())),
+            scopes,
+            mode,
+            minimum,
+            way,
+            by: caller.name().to_owned(),
+        };
+        let told = Told::of(&order);
+        let receipt = self.purges.submit(order).await?;
+        told.tell(&receipt);
+        Ok(Done::Receipt(receipt))
+    }
+
+    fn scopes(&self, request: &PurgeRequest) -> Result<Vec<Scope>, Refusal> {
+        let targets = &request.targets;
+        if targets.len() > self.scopes_max {
+            return Err(Refusal::TooManyScopes {
+                count: targets.len(),
+                allowed: self.scopes_max,
+            });
+        }
+        Ok(scopes::resolve(targets, &*self.places)?)
+    }
+
+    async fn estimate(&self, scopes: Vec<Scope>) -> Result<Done, Refusal> {
+        let turn = self.dry_runs.clone().try_acquire_owned();
+        let turn = turn.map_err(|_| Refusal::DryRuns)?;
+        let (places, count) = (self.places.clone(), scopes.len());
+        // Its own task, because the counting goes on when its caller has gone: so long it holds its turn.
+        let counting = tokio::spawn(async move {
+            let estimate = places.estimate(scopes).await;
+            drop(turn);
+            estimate
+        });
+        let estimate = counting.await.map_err(unfinished)?;
+        Ok(Done::DryRun {
+            estimate,
+            scopes: count,
+        })
+    }
+
+    /// The log counts what it has been given, when it comes to its end.
+    fn counted(&self, way: PurgeWay, done: Result<Done, Refusal>) -> Result<Done, Refusal> {
+        let counts_as = match &done {
+            Ok(Done::Receipt(receipt)) if receipt.state == State::Pending => Some(PurgeResult::Pending),
+            Ok(_) => None,
+            Err(refusal) => {
+                refusal.tell();
+                refusal.counts_as()
+            }
+        };
+        if let Some(result) = counts_as {
+            self.metrics.purge_orders[(way, result)].inc();
+        }
+        done
+    }
+}
+
+impl From<OrderError> for Refusal {
+    fn from(error: OrderError) -> Self {
+        Refusal::Order(error)
+    }
+}
+
+/// Of work on another thread: the process ends, or it panicked, which goes on here.
+fn unfinished(error: JoinError) -> Refusal {
+    match error.try_into_panic() {
+        Ok(panic) => std::panic::resume_unwind(panic),
+        Err(_) => Refusal::Order(OrderError::Stopping),
+    }
+}
+
+fn take_turn(caller: &Caller) -> Result<(), Refusal> {
+    caller.take_turn(clock::monotonic()).map_err(Refusal::Limited)
+}
+
+/// RFC 6750 section 2.1; with two of them, neither is believed.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut values = headers.get_all(header::AUTHORIZATION).iter();
+    let text = values.next().filter(|_| values.next().is_none())?.to_str().ok()?;
+    let (scheme, key) = text.split_once(' ')?;
+    scheme
+        .eq_ignore_ascii_case("bearer")
+        .then(|| key.trim_matches(' '))
+}
+
+fn mode(headers: &HeaderMap) -> Result<Mode, Refusal> {
+    Ok(match is_on(headers, "fastly-soft-purge")? {
+        true => Mode::Soft,
+        false => Mode::Hard,
+    })
+}
+
+fn reach(headers: &HeaderMap) -> Result<Reach, Refusal> {
+    Ok(match is_on(headers, "aquatint-exact")? {
+        true => Reach::Exact,
+        false => Reach::Every,
+    })
+}
+
+/// Whatever does not say no says yes: who sends such a header means it. Lines may have been joined on the way.
+fn is_on(headers: &HeaderMap, name: &'static str) -> Result<bool, Refusal> {
+    let lines = headers.get_all(name).iter();
+    let values = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    let mut said = values.map(|value| {
+        let value = value.trim_ascii();
+        !(value.is_empty() || value == b"0" || value.eq_ignore_ascii_case(b"false"))
+    });
+    let first = said.next().unwrap_or(false);
+    match said.all(|other| other == first) {
+        true => Ok(first),
+        false => Err(Refusal::Contradiction(name)),
+    }
+}
+
+/// What the operator is told of an order: neither what it names nor by which key.
+struct Told {
+    way: PurgeWay,
+    by: String,
+    mode: Mode,
+    by_kind: [usize; Kind::ALL.len()],
+}
+
+impl Told {
+    fn of(order: &Order) -> Self {
+        let mut by_kind = [0; Kind::ALL.len()];
+        let kinds = order.scopes.iter().map(Scope::kind);
+        kinds.for_each(|kind| by_kind[kind as usize] += 1);
+        Told {
+            way: order.way,
+            by: order.by.clone(),
+            mode: order.mode,
+            by_kind,
+        }
+    }
+
+    fn count(&self, kind: Kind) -> usize {
+        self.by_kind[kind as usize]
+    }
+
+    fn tell(&self, receipt: &Receipt) {
+        tracing::info!(
+            purge = %receipt.purge_id,
+            index = receipt.index.map(|index| index.number()),
+            way = self.way.name(),
+            by = self.by,
+            mode = ?self.mode,
+            duplicate = receipt.duplicate,
+            urls = self.count(Kind::Url) + self.count(Kind::Exact),
+            prefixes = self.count(Kind::Prefix),
+            tags = self.count(Kind::Tag),
+            hosts = self.count(Kind::Host),
+            everything = self.count(Kind::All) > 0,
+            "a purge was ordered"
+        );
+    }
+}

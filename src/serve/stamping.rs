@@ -1,0 +1,50 @@
+//! By which purges a fill's answer will be known: its epoch and its tags.
+//!
+//! Invariant: an epoch is what was known before the origin was asked, and no tag that an origin named is left out: an answer
+//! whose tags can not be kept has no stamp. It does not know what becomes of the answer.
+
+use super::fill::Fill;
+use crate::base::epoch::Epoch;
+use crate::base::holes::{Hole, is_open};
+use crate::scope::{TagError, Tags};
+use crate::store::Stamp;
+use http::HeaderMap;
+
+impl Fill {
+    /// Of a response that comes now.
+    pub(super) fn stamp(&self, headers: &HeaderMap) -> Result<Stamp, TagError> {
+        let tags = match is_open(Hole::TagsIgnored) {
+            true => Tags::default(),
+            false => Tags::of(headers, &self.route.tags.limits)?,
+        };
+        Ok(Stamp {
+            epoch: self.epoch_of_answer(),
+            tags,
+        })
+    }
+
+    /// As [`Fill::stamp`]; what has tags that can not be kept is for one client alone, and needs none.
+    pub(super) fn stamp_or_untagged(&self, headers: &HeaderMap) -> Stamp {
+        let untagged = |_| Stamp {
+            epoch: self.epoch_of_answer(),
+            tags: Tags::default(),
+        };
+        self.stamp(headers).unwrap_or_else(untagged)
+    }
+
+    /// Of what is stored, when the origin's word on it comes now. A 304 need not repeat the tags of what it confirms.
+    pub(super) fn stamp_of_renewed(&self, stored: &Stamp, headers: &HeaderMap) -> Result<Stamp, TagError> {
+        let named = self.stamp(headers)?;
+        Ok(Stamp {
+            tags: named.tags.joined(&stored.tags),
+            ..named
+        })
+    }
+
+    fn epoch_of_answer(&self) -> Epoch {
+        match is_open(Hole::EpochAfterRequest) {
+            true => self.fills.purges.epoch(),
+            false => self.epoch,
+        }
+    }
+}
