@@ -5,8 +5,9 @@
 
 LISTEN ?= 127.0.0.1:8080
 ADMIN ?= 127.0.0.1:9090
+TARGET = $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help run test bench bench-peers bench-images conformance fuzz lint
+.PHONY: help run test bench bench-peers bench-purge bench-images chaos holes conformance fuzz lint
 
 help:
 	@echo "make run          an edge on the sample images of demo/ (LISTEN=$(LISTEN) ADMIN=$(ADMIN))"
@@ -14,7 +15,10 @@ help:
 	@echo "make lint         formatting, clippy, docs, licences, benches that still build"
 	@echo "make bench        criterion benches of the hot pieces"
 	@echo "make bench-peers  against nginx and Varnish, side by side"
+	@echo "make bench-purge  what a purge costs, against Varnish and nginx (BENCH_OBJECTS_MAX=10000 for a quick form)"
 	@echo "make bench-images against sharp, side by side (IMAGES=a directory of photos)"
+	@echo "make chaos        the purge guarantee under readers, writers and kill -9 (CHAOS_SECONDS=900 CHAOS_OPERATIONS=5000000)"
+	@echo "make holes        the checker of that guarantee finds every hole that is opened on purpose (HOLE=its name)"
 	@echo "make fuzz         spec, probe and pipeline with any bytes (FUZZ_SECONDS=60 each; nightly Rust, cargo-fuzz)"
 	@echo "make conformance  the public suite of HTTP caching, by Node.js"
 
@@ -35,9 +39,24 @@ bench-peers:
 	@scripts/packages build peers
 	benches/peers.sh
 
+bench-purge:
+	@scripts/packages build peers
+	benches/purge.sh
+
 bench-images:
 	@scripts/packages build images
 	@benches/images.sh
+
+chaos: holes
+	cargo test --test purge -- --ignored --nocapture --exact edge::chaos
+
+# The dependencies are those of the dev profile, so that only this crate is built once more, and once more back.
+holes:
+	@scripts/packages build
+	cargo build --bin aquatint --features holes
+	mkdir -p $(TARGET)/holes
+	cp $(TARGET)/debug/aquatint $(TARGET)/holes/aquatint
+	AQUATINT_HOLES_BINARY=$(abspath $(TARGET))/holes/aquatint cargo test --test purge -- --nocapture holes::
 
 conformance:
 	@scripts/packages build
