@@ -13,7 +13,6 @@ set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(dirname "$here")
-PATH=$PATH:/usr/sbin:/sbin
 
 AQUATINT=${AQUATINT:-}
 ROUNDS=${ROUNDS:-5}
@@ -29,29 +28,10 @@ declare -A GOALS=(
 )
 SIZES=(1 16 64)
 
-started=()
-directory=
+declare -A address tls_address
 
-fail() {
-    echo "peers.sh: $*" >&2
-    exit 1
-}
-
-stop_everything() {
-    local pid
-    for pid in "${started[@]}"; do
-        kill -TERM "$pid" 2>/dev/null || true
-    done
-    for pid in "${started[@]}"; do
-        wait "$pid" 2>/dev/null || true
-    done
-    if [ -n "$directory" ]; then
-        rm -rf "$directory"
-    fi
-}
-trap stop_everything EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
+# shellcheck source=benches/servers.sh
+. "$here/servers.sh"
 
 # ---- What is needed ----
 
@@ -71,41 +51,6 @@ need_tools() {
     fi
 }
 
-find_binary() {
-    if [ -z "$AQUATINT" ]; then
-        (cd "$root" && cargo build --release --bin aquatint)
-        AQUATINT=${CARGO_TARGET_DIR:-$root/target}/release/aquatint
-    fi
-    [ "$AQUATINT" = none ] || [ -x "$AQUATINT" ] || fail "no binary at $AQUATINT"
-}
-
-# The server on the first allowed core, the load on the second: neither takes time from the other.
-choose_cores() {
-    local allowed cores=() range
-    allowed=$(sed -n 's/^Cpus_allowed_list:\s*//p' /proc/self/status)
-    for range in ${allowed//,/ }; do
-        mapfile -t -O "${#cores[@]}" cores < <(seq "${range%-*}" "${range#*-}")
-    done
-    server_core=${cores[0]}
-    load_core=${cores[1]:-$server_core}
-    if [ "$server_core" = "$load_core" ]; then
-        echo "note: one core only; server and load share it"
-    fi
-}
-
-free_port() {
-    local port
-    while true; do
-        port=$((20000 + RANDOM % 12000))
-        if [[ " ${taken_ports[*]} " != *" $port "* ]] && ! (: <"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
-            taken_ports+=("$port")
-            chosen_port=$port
-            return
-        fi
-    done
-}
-taken_ports=()
-
 # ---- The servers ----
 
 prepare_directory() {
@@ -121,37 +66,10 @@ prepare_directory() {
         -keyout "$directory/key.pem" -out "$directory/certificate.pem" 2>/dev/null
 }
 
-# Fills a template in; as root, nginx's workers stay root so that they can read what only root may.
 fill_in() { # template, file
-    local user=
-    if [ "$(id -u)" = 0 ]; then
-        user="user root;"
-    fi
-    sed -e "s|@DIR@|$directory|g" -e "s|@USER@|$user|g" -e "s|@ORIGIN_PORT@|$origin_port|g" \
+    sed -e "s|@DIR@|$directory|g" -e "s|@USER@|$(nginx_user)|g" -e "s|@ORIGIN_PORT@|$origin_port|g" \
         -e "s|@NGINX_EXTRA@|$NGINX_EXTRA|g" -e "s|@NGINX_PORT@|$nginx_port|g" -e "s|@NGINX_TLS_PORT@|$nginx_tls_port|g" \
         "$here/peers/$1.in" >"$directory/$2"
-}
-
-start() { # name, command..
-    local name=$1
-    shift
-    taskset -c "$server_core" "$@" >"$directory/$name.stdout" 2>"$directory/$name.stderr" &
-    started+=($!)
-    server_pid[$name]=$!
-}
-declare -A server_pid address tls_address
-
-wait_until_served() { # name, url
-    local attempt
-    for ((attempt = 0; attempt < 200; attempt++)); do
-        if curl -fsk -o /dev/null "$2"; then
-            return
-        fi
-        kill -0 "${server_pid[$1]}" 2>/dev/null || break
-        sleep 0.05
-    done
-    cat "$directory/$1.stderr" >&2
-    fail "$1 does not serve $2"
 }
 
 start_servers() {
@@ -177,22 +95,10 @@ start_servers() {
 
     if [ "$AQUATINT" != none ]; then
         start aquatint "$AQUATINT" serve --config "$directory/aquatint.yaml"
-        read_addresses_of_aquatint
+        wait_until_announced aquatint
+        address[aquatint]=$(announced aquatint edge http)
+        tls_address[aquatint]=$(announced aquatint edge https)
     fi
-}
-
-read_addresses_of_aquatint() {
-    local attempt
-    for ((attempt = 0; attempt < 200; attempt++)); do
-        if grep -q '^admin listening on ' "$directory/aquatint.stdout"; then
-            address[aquatint]=$(sed -n 's|^edge listening on \(http://.*\)|\1|p' "$directory/aquatint.stdout")
-            tls_address[aquatint]=$(sed -n 's|^edge listening on \(https://.*\)|\1|p' "$directory/aquatint.stdout")
-            return
-        fi
-        sleep 0.05
-    done
-    cat "$directory/aquatint.stderr" >&2
-    fail "aquatint does not say where it listens"
 }
 
 # Every cache answers with the file's own bytes, the second time without the origin.
@@ -210,14 +116,6 @@ warm() {
 }
 
 # ---- Measuring ----
-
-processes_below() { # pid
-    local child
-    echo "$1"
-    for child in $(cat "/proc/$1"/task/*/children 2>/dev/null); do
-        processes_below "$child"
-    done
-}
 
 # utime + stime of a server and all its processes, in clock ticks.
 ticks_of() { # pid
@@ -336,7 +234,7 @@ print_row() { # protocol, size, name
 print_table() {
     local protocol size name
     echo
-    echo "$(uname -sr), $(nproc) cores; $(nginx -v 2>&1 | sed 's/.*: //'), $(varnishd -V 2>&1 | grep -o 'varnish-[0-9.]*' | head -n1)"
+    print_machine
     echo "medians of $ROUNDS interleaved rounds of $SECONDS_EACH s; ratio: CPU of aquatint / of the cheapest peer"
     for protocol in http h2 https; do
         printf '\n%s\n' "$(title_of "$protocol")"
@@ -350,7 +248,7 @@ print_table() {
 }
 
 need_tools
-find_binary
+[ "$AQUATINT" = none ] || find_binary
 choose_cores
 prepare_directory
 start_servers

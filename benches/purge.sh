@@ -16,7 +16,6 @@ set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(dirname "$here")
-PATH=$PATH:/usr/sbin:/sbin
 
 AQUATINT=${AQUATINT:-}
 ROUNDS=${ROUNDS:-5}
@@ -36,71 +35,19 @@ declare -A HIT_GOALS=([further]=1.10 [meanwhile]=1.25)
 # Read in the second part.
 export OBJECTS=1000
 
-started=()
-taken_ports=()
-directory=
 missed=0
-declare -A server_pid address admin
+declare -A address admin
 
-fail() {
-    echo "purge.sh: $*" >&2
-    exit 1
-}
-
-stop_everything() {
-    local pid
-    for pid in "${started[@]}"; do
-        kill -TERM "$pid" 2>/dev/null || true
-    done
-    for pid in "${started[@]}"; do
-        wait "$pid" 2>/dev/null || true
-    done
-    if [ -n "$directory" ]; then
-        rm -rf "$directory"
-    fi
-}
-trap stop_everything EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM
+# shellcheck source=benches/servers.sh
+. "$here/servers.sh"
 
 # ---- What is needed ----
 
 build() {
-    local target=${CARGO_TARGET_DIR:-$root/target}
-    if [ -z "$AQUATINT" ]; then
-        (cd "$root" && cargo build --release --bin aquatint)
-        AQUATINT=$target/release/aquatint
-    fi
-    [ -x "$AQUATINT" ] || fail "no binary at $AQUATINT"
+    find_binary
     # Its own work is measured nowhere: the dev profile will do.
     (cd "$root" && cargo build --example orders)
-    orders=$target/debug/examples/orders
-}
-
-# The servers on the first allowed core, the load on the second: neither takes time from the other.
-choose_cores() {
-    local allowed cores=() range
-    allowed=$(sed -n 's/^Cpus_allowed_list:\s*//p' /proc/self/status)
-    for range in ${allowed//,/ }; do
-        mapfile -t -O "${#cores[@]}" cores < <(seq "${range%-*}" "${range#*-}")
-    done
-    server_core=${cores[0]}
-    load_core=${cores[1]:-$server_core}
-    if [ "$server_core" = "$load_core" ]; then
-        echo "note: one core only; servers and load share it"
-    fi
-}
-
-free_port() {
-    local port
-    while true; do
-        port=$((20000 + RANDOM % 12000))
-        if [[ " ${taken_ports[*]} " != *" $port "* ]] && ! (: <"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
-            taken_ports+=("$port")
-            chosen_port=$port
-            return
-        fi
-    done
+    orders=${CARGO_TARGET_DIR:-$root/target}/debug/examples/orders
 }
 
 # Steps from few to many, up to a bound that is always one of them.
@@ -117,53 +64,21 @@ steps_up_to() { # bound, steps..
 
 # ---- The servers ----
 
-# As root, nginx's workers stay root so that they can read what only root may.
 fill_in() { # template, file, name, memory
-    local user=
-    if [ "$(id -u)" = 0 ]; then
-        user="user root;"
-    fi
-    sed -e "s|@DIR@|$directory|g" -e "s|@USER@|$user|g" -e "s|@ORIGIN_PORT@|$origin_port|g" \
+    sed -e "s|@DIR@|$directory|g" -e "s|@USER@|$(nginx_user)|g" -e "s|@ORIGIN_PORT@|$origin_port|g" \
         -e "s|@NGINX_PORT@|$nginx_port|g" -e "s|@NAME@|${3:-}|g" -e "s|@ENTRY_MEMORY@|${4:-}|g" -e "s|@KEYS@|$keys|g" \
         "$here/purge/$1.in" >"$directory/$2"
 }
 
-start() { # name, command..
-    local name=$1
-    shift
-    taskset -c "$server_core" "$@" >"$directory/$name.stdout" 2>"$directory/$name.stderr" &
-    started+=($!)
-    server_pid[$name]=$!
-}
-
-wait_until_served() { # name, url
-    local attempt
-    for ((attempt = 0; attempt < 400; attempt++)); do
-        if curl -fs -o /dev/null "$2"; then
-            return
-        fi
-        kill -0 "${server_pid[$1]}" 2>/dev/null || break
-        sleep 0.05
-    done
-    cat "$directory/$1.stderr" >&2
-    fail "$1 does not serve $2"
-}
-
 start_aquatint() { # name, memory for entries
-    local attempt
+    local listening
     fill_in aquatint.yaml "$1.yaml" "$1" "$2"
     start "$1" "$AQUATINT" serve --config "$directory/$1.yaml"
-    for ((attempt = 0; attempt < 400; attempt++)); do
-        if grep -qs '^admin listening on ' "$directory/$1.stdout"; then
-            address[$1]=$(sed -n 's|^edge listening on http://||p' "$directory/$1.stdout")
-            admin[$1]=$(sed -n 's|^admin listening on http://||p' "$directory/$1.stdout")
-            return
-        fi
-        kill -0 "${server_pid[$1]}" 2>/dev/null || break
-        sleep 0.05
-    done
-    cat "$directory/$1.stderr" >&2
-    fail "$1 does not say where it listens"
+    wait_until_announced "$1"
+    listening=$(announced "$1" edge http)
+    address[$1]=${listening#http://}
+    listening=$(announced "$1" admin http)
+    admin[$1]=${listening#http://}
 }
 
 start_varnish() { # name
@@ -220,14 +135,6 @@ store_everything() {
 }
 
 # ---- Measuring ----
-
-processes_below() { # pid
-    local child
-    echo "$1"
-    for child in $(cat "/proc/$1"/task/*/children 2>/dev/null); do
-        processes_below "$child"
-    done
-}
 
 # Time on the processor of a server and all its processes, in nanoseconds.
 nanoseconds_of() { # name
@@ -406,7 +313,7 @@ print_hits() {
 
 print_table() {
     echo
-    echo "$(uname -sr), $(nproc) cores; $(nginx -v 2>&1 | sed 's/.*: //'), $(varnishd -V 2>&1 | grep -o 'varnish-[0-9.]*' | head -n1)"
+    print_machine
     echo "medians of $ROUNDS interleaved rounds; $SECONDS_EACH s, $WEBHOOKS webhooks and $OBJECTS objects each"
     print_latency
     print_prefixes

@@ -83,7 +83,7 @@ impl Bucket {
     }
 }
 
-fn place(name: ScopeName) -> usize {
+pub(super) fn place(name: ScopeName) -> usize {
     let kind = name.kind().unwrap_or(Kind::All) as usize;
     kind * BUCKETS + (name.number() >> 20) as usize % BUCKETS
 }

@@ -15,7 +15,7 @@ pub struct Caller {
 }
 
 impl Caller {
-    pub(super) fn new(name: &str, permissions: &[Permission], config: &Config) -> Self {
+    pub(crate) fn new(name: &str, permissions: &[Permission], config: &Config) -> Self {
         Caller {
             name: name.to_owned(),
             permissions: permissions.to_vec(),
@@ -33,8 +33,13 @@ impl Caller {
     }
 
     fn has(&self, needed: Permission) -> bool {
-        let covers = |given: &Permission| *given == needed || *given == Permission::All;
+        let covers = |given: &Permission| given.covers(needed);
         self.permissions.iter().any(covers)
+    }
+
+    /// Whether it may use the API for operators.
+    pub fn may_administer(&self) -> bool {
+        self.has(Permission::Admin)
     }
 
     /// Counts an order, or says how long it has to wait.
@@ -66,6 +71,14 @@ mod tests {
     fn lacks(permissions: &[Permission], needed: &[Permission]) -> Option<Permission> {
         let caller = Caller::new("shop", permissions, &Config::default());
         caller.lacks(needed.iter().copied())
+    }
+
+    #[test]
+    fn who_may_purge_everything_may_not_administer_and_the_other_way_round() {
+        assert_eq!(lacks(&EVERY, &[Permission::Admin]), Some(Permission::Admin));
+        for needed in EVERY {
+            assert_eq!(lacks(&[Permission::Admin], &[needed]), Some(needed));
+        }
     }
 
     #[test]

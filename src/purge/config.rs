@@ -51,16 +51,18 @@ pub struct Config {
     pub minimum_patience: Span,
     /// How long requests are known again by their id or idempotency key.
     pub once_life: Span,
-    /// Purges that are remembered to be asked about, and as many again to be known by their id or idempotency key. The latter
-    /// are not forgotten while a signature on them could be believed again; beyond it they are refused.
+    /// Purges that are remembered to be asked about, as many again to be known by their idempotency key, and as many by their
+    /// webhook's id. The last are not forgotten while a signature on them could be believed again; beyond it they are refused.
     pub remembered_max: usize,
     /// Body of an order: 10,000 URLs of 200 bytes.
     pub body_bytes_max: ByteSize,
     /// How long a whole body may take to arrive.
     pub body_deadline: Span,
-    /// Bodies of webhooks that arrive, together; beyond it they are refused, because nobody knows yet who sends them.
+    /// Bodies of webhooks that arrive, together; beyond it they are refused, because nobody knows yet who sends them. Twice
+    /// one body at least; one address may take a quarter.
     pub bodies_bytes_max: ByteSize,
-    /// Bodies of webhooks that are verified at once: anybody may send one, and each costs a hash for each secret.
+    /// Bodies of webhooks that are verified at once, beside a small one: anybody may send one, and each costs a hash for each
+    /// secret. Others wait as long as a body may take.
     pub verifications_max: usize,
     /// Dry runs at once: each looks at all that memory knows.
     pub dry_runs_max: usize,
@@ -103,9 +105,12 @@ pub enum Permission {
     /// A prefix or a host.
     #[serde(rename = "purge:prefix")]
     Prefix,
-    /// Everything, and each of the others.
+    /// Everything, and each of the others that purge.
     #[serde(rename = "purge:all")]
     All,
+    /// The API for operators, and no purge.
+    #[serde(rename = "admin")]
+    Admin,
 }
 
 impl Default for Config {
@@ -169,7 +174,8 @@ impl Config {
     fn validate_orders(&self, problems: &mut Problems) {
         let body = ByteSize::kib(1)..=ByteSize::mib(64);
         problems.check("body_bytes_max", self.body_bytes_max, body);
-        let bodies = self.body_bytes_max..=ByteSize::gib(64);
+        // A quarter of the room is for small bodies, and a whole one of any length has to find place beside it.
+        let bodies = ByteSize(self.body_bytes_max.bytes().saturating_mul(2))..=ByteSize::gib(64);
         problems.check("bodies_bytes_max", self.bodies_bytes_max, bodies);
         let deadline = Span::millis(100)..=Span::secs(3600);
         problems.check("body_deadline", self.body_deadline, deadline);
@@ -198,6 +204,9 @@ impl Config {
         for (name, webhook) in &self.webhooks {
             problems.below(format!("webhooks.{name}"), |p| {
                 validate_caller(name, &webhook.scopes, p);
+                if webhook.scopes.contains(&Permission::Admin) {
+                    p.refuse("scopes", "admin", "what a webhook can order: a scope of purges");
+                }
                 p.check("secrets", webhook.secrets.len(), 1..=SECRETS_MAX);
                 for (at, secret) in webhook.secrets.iter().enumerate() {
                     validate_secret(&format!("secrets[{at}]"), secret, &mut secrets, p);
@@ -215,7 +224,7 @@ fn validate_caller(name: &str, scopes: &[Permission], problems: &mut Problems) {
         problems.refuse(
             "scopes",
             "[]",
-            "at least one of purge:url, purge:tag, purge:prefix and purge:all",
+            "at least one of purge:url, purge:tag, purge:prefix, purge:all and, for keys, admin",
         );
     }
 }
@@ -230,12 +239,18 @@ fn validate_secret<'a>(key: &str, secret: &'a Secret, seen: &mut BTreeSet<&'a st
 }
 
 impl Permission {
-    pub const ALL: [Permission; 4] = [
+    pub const ALL: [Permission; 5] = [
         Permission::Url,
         Permission::Tag,
         Permission::Prefix,
         Permission::All,
+        Permission::Admin,
     ];
+
+    /// Whether who has this has `needed`.
+    pub fn covers(self, needed: Permission) -> bool {
+        self == needed || (self == Permission::All && needed != Permission::Admin)
+    }
 
     /// As the configuration spells it.
     pub fn name(self) -> &'static str {
@@ -244,6 +259,7 @@ impl Permission {
             Permission::Tag => "purge:tag",
             Permission::Prefix => "purge:prefix",
             Permission::All => "purge:all",
+            Permission::Admin => "admin",
         }
     }
 }
@@ -290,6 +306,23 @@ mod tests {
         let keys: Vec<_> = refused(&config).into_iter().map(|(key, _)| key).collect();
         let expected = ["scopes_max", "body_deadline", "verifications_max", "dry_runs_max"];
         assert_eq!(keys, expected);
+    }
+
+    #[test]
+    fn there_is_room_for_small_bodies_beside_the_largest() {
+        let mut config = Config {
+            bodies_bytes_max: ByteSize::mib(3),
+            ..Config::default()
+        };
+        let keys = |config: &Config| {
+            refused(config)
+                .into_iter()
+                .map(|(key, _)| key)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(keys(&config), ["bodies_bytes_max"]);
+        config.bodies_bytes_max = ByteSize::mib(4);
+        assert!(keys(&config).is_empty());
     }
 
     #[test]

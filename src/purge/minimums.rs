@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Since {
     pub index: PurgeIndex,
+    /// Wall time.
     pub at: Timestamp,
     pub minimum: Minimum,
 }
@@ -41,17 +42,20 @@ impl Minimums {
         if since.is_none() && self.is_empty() {
             return;
         }
-        let mut by_name = self.by_name.write();
+        let name = scope.name();
         let one_url = match scope {
-            Scope::Url { host, path } => Scope::exact(host, path),
-            scope => scope.clone(),
+            Scope::Url { host, path } => Scope::exact(host, path).name(),
+            Scope::Exact { .. } => name,
+            // They cover URLs that nobody has named, and end what is known of those by their index.
+            Scope::Prefix { .. } | Scope::Tag(_) | Scope::Host(_) | Scope::All => return,
         };
-        by_name.remove(&scope.name());
-        by_name.remove(&one_url.name());
+        let mut by_name = self.by_name.write();
+        by_name.remove(&name);
+        by_name.remove(&one_url);
         if let Some(since) = since {
             let name = match since.minimum {
-                Minimum::EntityTag(_) => one_url.name(),
-                Minimum::Version { .. } => scope.name(),
+                Minimum::EntityTag(_) => one_url,
+                Minimum::Version { .. } => name,
             };
             make_room(&mut by_name, self.count_max);
             by_name.insert(name, since.clone());

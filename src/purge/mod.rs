@@ -27,19 +27,19 @@ pub mod request;
 pub(crate) mod scripted;
 pub mod state;
 pub mod table;
+mod unsettled;
 pub mod webhook;
 
 use crate::base::clock::Timestamp;
 use crate::base::epoch::{Epoch, Incarnation, PurgeIndex};
 use crate::base::metrics::Metrics;
 use config::Config;
-use log::{InvalidationLog, LogError};
+use log::{InvalidationLog, LogError, Place};
 use order::{Minimum, Order, PurgeId};
 pub use orders::OrderError;
 use orders::Orders;
 use receipt::Receipt;
 use state::{Keeping, State};
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use table::{Since, Standing, Subject, Tables};
@@ -64,7 +64,7 @@ impl Purges {
     /// When the log can not be read: nothing stored may be served then.
     pub async fn open(
         config: &Config,
-        directory: Option<&Path>,
+        place: Option<Place>,
         node: &str,
         metrics: Arc<Metrics>,
     ) -> Result<Purges, LogError> {
@@ -73,7 +73,7 @@ impl Purges {
             object_life: config.object_life.get(),
         };
         let state = State::new(tables.clone(), keeping);
-        let log = log::raft::open(config, directory, state, metrics.clone()).await?;
+        let log = log::raft::open(config, place, state, metrics.clone()).await?;
         log.barrier().await?;
         let orders = Orders::start(config, node, log.clone(), metrics.clone());
         Ok(Purges(Arc::new(Open {
@@ -120,6 +120,11 @@ impl Purges {
     /// How long a fill goes on asking for an answer that reaches its minimum.
     pub fn minimum_patience(&self) -> Duration {
         self.0.minimum_patience
+    }
+
+    /// Whether a request of this name, signed at `sent_at_s`, was carried out before, and this is no later attempt of it.
+    pub fn is_replay(&self, name: &str, sent_at_s: u64) -> bool {
+        self.0.orders.is_replay(name, sent_at_s)
     }
 
     /// Carries an order out.

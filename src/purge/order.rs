@@ -43,7 +43,7 @@ pub struct OnceKey {
     pub name: String,
     /// Of what was asked: the same key for something else is a mistake.
     pub request: [u8; 16],
-    /// When the caller says it sent this attempt, in seconds since the epoch.
+    /// When the caller signed that it sent this attempt, in seconds since 1970; 0 where nothing is signed.
     pub sent_at_s: u64,
 }
 
@@ -63,19 +63,30 @@ pub struct Purge {
 pub struct Recall {
     /// How long a request is known again.
     pub life: Duration,
-    /// How long a request's signature can be believed: it is known again for that long, however many there are.
+    /// How long from when it was sent a request's signature can be believed: it is known again for that long, however many
+    /// there are.
     pub believed: Duration,
-    /// How many purges can be asked about, and how many requests be known again.
+    /// How many purges can be asked about, how many signed requests be known again, and how many others.
     pub count_max: usize,
 }
 
 /// Purges that are committed together.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Batch {
-    /// Wall time at the node that appended it: tables age by the log's time and by no node's own.
+    /// The log's own time, which never runs back: tables age by it and by no node's clock.
     pub at: Timestamp,
+    /// Wall time at the node that appended it, as it was: to be compared with the clocks of others.
+    pub wall: Timestamp,
     pub recall: Recall,
     pub purges: Vec<Purge>,
+}
+
+/// Signed requests that are to become part of one batch, each with its purge's place in it.
+#[derive(Clone, Debug)]
+pub struct Newcomers {
+    pub wall: Timestamp,
+    pub recall: Recall,
+    pub names: Vec<(usize, String)>,
 }
 
 /// What somebody wants purged.
@@ -98,13 +109,11 @@ impl Recall {
         count_max: usize::MAX,
     };
 
-    /// A webhook can be believed from when its timestamp is as far ahead as it may be until it is as old.
+    /// A webhook can be believed until its timestamp is as old as it may be; twice that, for clocks that are set back.
     pub fn of(config: &Config) -> Self {
-        let believed = config.webhook_tolerance.get().saturating_mul(2);
-        let life = config.once_life.get();
         Recall {
-            life,
-            believed: believed.min(life),
+            life: config.once_life.get(),
+            believed: config.webhook_tolerance.get().saturating_mul(2),
             count_max: config.remembered_max,
         }
     }

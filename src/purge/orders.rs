@@ -6,17 +6,18 @@
 use super::config::Config;
 use super::log::{InvalidationLog, LogError};
 use super::log_clock::LogClock;
-use super::order::{Batch, Order, Purge, PurgeId, Recall};
+use super::order::{Batch, Newcomers, Order, Purge, PurgeId, Recall};
 use super::receipt::{Applied, Receipt, State};
 use super::remembered::Settled;
 use super::state::Outcome;
+use super::unsettled::{Applications, End, Unsettled};
 use crate::base::clock::{self, Timestamp};
 use crate::base::epoch::PurgeIndex;
 use crate::base::holes::{Hole, is_open};
 use crate::base::metrics::{Metrics, PurgeResult, PurgeScope, PurgeWay};
 use crate::scope::{Kind, Scope};
 use parking_lot::Mutex;
-use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::error::TrySendError;
@@ -36,7 +37,7 @@ pub enum OrderError {
         "the order was lost on its way into the log; nothing is acknowledged, though it may have taken effect"
     )]
     Lost,
-    #[error("too many purges with an id or idempotency key of their own are remembered; nothing was done")]
+    #[error("too many webhooks are remembered; nothing was done")]
     TooManyRemembered,
     #[error("the id or idempotency key was used for another purge, {0}; nothing was done")]
     Conflict(PurgeId),
@@ -67,27 +68,11 @@ struct Shared {
     metrics: Arc<Metrics>,
 }
 
-/// Orders that the log does not know.
-#[derive(Default)]
-struct Unsettled {
-    /// Their end is not known yet.
-    pending: HashSet<PurgeId>,
-    /// Of those whose callers did not wait for it, oldest first.
-    ended: VecDeque<(PurgeId, End)>,
-}
-
-/// How an order ends that is not applied.
+/// Of one entry, as a batch has them.
 #[derive(Clone, Copy)]
-enum End {
-    Failed,
-    /// An earlier one of the same key was.
-    DuplicateOf(PurgeId),
-}
-
-/// When entries of the log were applied here, as far as this process has seen it.
-struct Applications {
-    by_index: BTreeMap<PurgeIndex, Timestamp>,
-    count_max: usize,
+struct Times {
+    at: Timestamp,
+    wall: Timestamp,
 }
 
 struct Waiting {
@@ -108,10 +93,7 @@ impl Orders {
             node: node.to_owned(),
             log,
             unsettled: Mutex::default(),
-            applications: Mutex::new(Applications {
-                by_index: BTreeMap::new(),
-                count_max: config.remembered_max,
-            }),
+            applications: Mutex::new(Applications::new(config.remembered_max)),
             recall: Recall::of(config),
             entry_scopes_max: config.order_scopes_max,
             waiting_max: config.queue_max,
@@ -133,6 +115,9 @@ impl Orders {
         let queue = self.queue.lock().clone().ok_or(OrderError::Stopping)?;
         let id = PurgeId::unused();
         let sent_at_s = order.once.as_ref().map(|once| once.sent_at_s);
+        if let Some(outcome) = self.shared.replay(&order) {
+            return self.finish(outcome, sent_at_s, began);
+        }
         let (answer, mut answered) = oneshot::channel();
         let waiting = Waiting {
             way: order.way,
@@ -212,6 +197,11 @@ impl Orders {
         }
     }
 
+    /// Whether a request of this name, signed at `sent_at_s`, was carried out before, and this is no later attempt of it.
+    pub(super) fn is_replay(&self, name: &str, sent_at_s: u64) -> bool {
+        self.shared.log.replayed(name, sent_at_s).is_some()
+    }
+
     /// Returns when no order is carried out any more.
     pub(super) async fn ended(&self) {
         self.ended.cancelled().await;
@@ -248,6 +238,14 @@ impl Shared {
         }
     }
 
+    /// What a replay of an earlier order comes to: it costs the log nothing.
+    fn replay(&self, order: &Order) -> Option<Outcome> {
+        let once = order.once.as_ref()?;
+        let outcome = self.log.replayed(&once.name, once.sent_at_s)?.again(once);
+        self.metrics.purge_orders[(order.way, result(&outcome))].inc();
+        Some(outcome)
+    }
+
     fn count(&self, scopes: &[Scope], way: PurgeWay) {
         for scope in scopes {
             self.metrics.purges[(label(scope.kind()), way)].inc();
@@ -267,44 +265,17 @@ fn unsettled_receipt(id: PurgeId, state: State) -> Receipt {
     }
 }
 
-impl Unsettled {
-    fn end(&self, id: &PurgeId) -> Option<End> {
-        let mut ended = self.ended.iter();
-        ended.find(|(ended, _)| ended == id).map(|(_, end)| *end)
-    }
-
-    /// Its caller was told to ask again.
-    fn note(&mut self, id: PurgeId, end: End, count_max: usize) {
-        while self.ended.len() >= count_max {
-            self.ended.pop_front();
-        }
-        self.ended.push_back((id, end));
-    }
-}
-
-impl Applications {
-    fn note(&mut self, index: PurgeIndex, at: Timestamp) {
-        self.by_index.entry(index).or_insert(at);
-        while self.by_index.len() > self.count_max {
-            self.by_index.pop_first();
-        }
-    }
-
-    fn at(&self, index: PurgeIndex) -> Option<Timestamp> {
-        self.by_index.get(&index).copied()
-    }
-}
-
 /// Writes one entry after the other, each of all that waits.
 async fn write(shared: Arc<Shared>, mut waiting: mpsc::Receiver<Waiting>, _ended: DropGuard) {
     let mut orders = Vec::new();
-    let mut clock = LogClock::default();
+    let mut log_clock = LogClock::after(shared.log.told());
     while waiting.recv_many(&mut orders, shared.waiting_max).await > 0 {
         let mut rest = std::mem::take(&mut orders);
         while !rest.is_empty() {
             let later = rest.split_off(fitting(&rest, shared.entry_scopes_max));
-            let at = clock.stamp(clock::now(), clock::monotonic());
-            write_entry(&shared, rest, at).await;
+            let wall = clock::now();
+            let at = log_clock.stamp(wall, clock::monotonic());
+            write_entry(&shared, rest, Times { at, wall }).await;
             rest = later;
         }
     }
@@ -320,15 +291,15 @@ fn fitting(orders: &[Waiting], scopes_max: usize) -> usize {
     fits.count().max(1)
 }
 
-async fn write_entry(shared: &Shared, orders: Vec<Waiting>, at: Timestamp) {
-    let (orders, surplus) = match sift(shared, orders, at).await {
+async fn write_entry(shared: &Shared, orders: Vec<Waiting>, times: Times) {
+    let (orders, surplus) = match sift(shared, orders, times).await {
         Ok(sifted) => sifted,
         Err((orders, error)) => return fail(shared, orders, &error),
     };
     if !surplus.is_empty() {
         tracing::warn!(
             orders = surplus.len(),
-            "purges are refused: purge.remembered_max are known already"
+            "webhooks are refused: purge.remembered_max are known already"
         );
     }
     for order in surplus {
@@ -337,7 +308,7 @@ async fn write_entry(shared: &Shared, orders: Vec<Waiting>, at: Timestamp) {
     if orders.is_empty() {
         return;
     }
-    let batch = batch(&orders, at, shared.recall);
+    let batch = batch(&orders, times, shared.recall);
     let appended = match is_open(Hole::AckBeforeApply) {
         true => Ok(append_behind(shared, batch)),
         false => shared.log.append(batch).await.map_err(Arc::new),
@@ -352,10 +323,11 @@ async fn write_entry(shared: &Shared, orders: Vec<Waiting>, at: Timestamp) {
     }
 }
 
-fn batch(orders: &[Waiting], at: Timestamp, recall: Recall) -> Batch {
+fn batch(orders: &[Waiting], Times { at, wall }: Times, recall: Recall) -> Batch {
     let purges = orders.iter().map(|order| order.purge.clone());
     Batch {
         at,
+        wall,
         recall,
         purges: purges.collect(),
     }
@@ -365,12 +337,21 @@ fn batch(orders: &[Waiting], at: Timestamp, recall: Recall) -> Batch {
 async fn sift(
     shared: &Shared,
     orders: Vec<Waiting>,
-    at: Timestamp,
+    times: Times,
 ) -> Result<(Vec<Waiting>, Vec<Waiting>), (Vec<Waiting>, Arc<LogError>)> {
-    if orders.iter().all(|order| order.purge.once.is_none()) {
+    let names = (0..).zip(&orders).filter_map(|(place, order)| {
+        let once = order.purge.once.as_ref().filter(|once| once.sent_at_s != 0)?;
+        Some((place, once.name.clone()))
+    });
+    let newcomers = Newcomers {
+        wall: times.wall,
+        recall: shared.recall,
+        names: names.collect(),
+    };
+    if newcomers.names.is_empty() {
         return Ok((orders, Vec::new()));
     }
-    let surplus: BTreeSet<usize> = match shared.log.surplus(batch(&orders, at, shared.recall)).await {
+    let surplus: BTreeSet<usize> = match shared.log.surplus(newcomers).await {
         Ok(surplus) => surplus.into_iter().collect(),
         Err(error) => return Err((orders, Arc::new(error))),
     };
@@ -397,12 +378,12 @@ fn settle(shared: &Shared, order: Waiting, outcome: Result<Outcome, OrderError>)
         shared.count(&purge.scopes, way);
         shared.applications.lock().note(settled.index, clock::now());
     }
-    let (result, end) = match outcome {
-        Ok(Outcome::Applied(_)) => (PurgeResult::Applied, None),
-        Ok(Outcome::Repeated { settled, .. }) => (PurgeResult::Duplicate, Some(End::DuplicateOf(settled.id))),
-        Ok(Outcome::Conflict(_)) => (PurgeResult::Refused, Some(End::Failed)),
-        Err(_) => (PurgeResult::Failed, Some(End::Failed)),
+    let end = match &outcome {
+        Ok(Outcome::Applied(_)) => None,
+        Ok(Outcome::Repeated { settled, .. }) => Some(End::DuplicateOf(settled.id)),
+        Ok(Outcome::Conflict(_)) | Err(_) => Some(End::Failed),
     };
+    let result = outcome.as_ref().map_or(PurgeResult::Failed, result);
     shared.metrics.purge_orders[(way, result)].inc();
     let mut unsettled = shared.unsettled.lock();
     unsettled.pending.remove(&purge.id);
@@ -414,12 +395,21 @@ fn settle(shared: &Shared, order: Waiting, outcome: Result<Outcome, OrderError>)
     }
 }
 
+fn result(outcome: &Outcome) -> PurgeResult {
+    match outcome {
+        Outcome::Applied(_) => PurgeResult::Applied,
+        Outcome::Repeated { .. } => PurgeResult::Duplicate,
+        Outcome::Conflict(_) => PurgeResult::Refused,
+    }
+}
+
 /// A fault.
 fn append_behind(shared: &Shared, batch: Batch) -> Vec<Outcome> {
     let settled = |purge: &Purge| Settled {
         id: purge.id,
         index: PurgeIndex::NONE,
-        committed_at: batch.at,
+        at: batch.at,
+        committed_at: batch.wall,
     };
     let outcomes = batch.purges.iter().map(|purge| Outcome::Applied(settled(purge)));
     let outcomes = outcomes.collect();

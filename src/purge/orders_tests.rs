@@ -4,6 +4,7 @@ use super::*;
 use crate::base::epoch::{Incarnation, PurgeIndex};
 use crate::base::units::Span;
 use crate::purge::order::{Mode, OnceKey};
+use crate::purge::remembered::Known;
 use crate::purge::state::{Keeping, State as Applied};
 use crate::purge::table::Tables;
 use async_trait::async_trait;
@@ -70,12 +71,20 @@ impl InvalidationLog for HeldLog {
         Err(LogError::Closed)
     }
 
-    async fn surplus(&self, batch: Batch) -> Result<Vec<usize>, LogError> {
-        Ok(self.inner.lock().applied.surplus(&batch))
+    async fn surplus(&self, newcomers: Newcomers) -> Result<Vec<usize>, LogError> {
+        Ok(self.inner.lock().applied.surplus(&newcomers))
+    }
+
+    fn told(&self) -> Timestamp {
+        Timestamp::ZERO
     }
 
     fn settled(&self, id: &PurgeId) -> Option<Settled> {
         self.inner.lock().applied.ends().settled(id)
+    }
+
+    fn replayed(&self, name: &str, sent_at_s: u64) -> Option<Arc<Known>> {
+        self.inner.lock().applied.ends().replayed(name, sent_at_s)
     }
 
     async fn ended(&self) {
@@ -305,6 +314,9 @@ async fn the_same_attempt_again_is_a_replay_and_a_later_one_is_not() {
         let replayed = desk.orders.submit(once("a", 1, sent_at_s)).await.unwrap_err();
         assert!(matches!(replayed, OrderError::Replayed(_)), "{replayed}");
     }
+    let conflict = desk.orders.submit(once("a", 2, 1000)).await.unwrap_err();
+    assert!(matches!(conflict, OrderError::Conflict(_)), "{conflict}");
+    assert_eq!(desk.log.entries(), [1], "a replay is none of the log's business");
     assert!(desk.orders.submit(once("a", 1, 1001)).await.unwrap().duplicate);
 }
 
@@ -359,19 +371,22 @@ async fn a_writer_that_ends_is_noticed_and_its_orders_may_have_taken_effect() {
 }
 
 #[tokio::test]
-async fn a_request_that_can_not_be_remembered_is_refused_and_others_are_not() {
+async fn a_signed_request_that_can_not_be_remembered_is_refused_and_others_are_not() {
     let config = Config {
         remembered_max: 1,
         ..Config::default()
     };
     let desk = Desk::new(&config);
     desk.lets_through(10);
-    let first = desk.orders.submit(once("a", 1, 0)).await.unwrap();
-    let refused = desk.orders.submit(once("b", 1, 0)).await.unwrap_err();
+    let sent_at_s = clock::now().as_secs();
+    desk.orders.submit(once("key", 1, 0)).await.unwrap();
+    let first = desk.orders.submit(once("a", 1, sent_at_s)).await.unwrap();
+    let refused = desk.orders.submit(once("b", 1, sent_at_s)).await.unwrap_err();
     assert!(matches!(refused, OrderError::TooManyRemembered), "{refused}");
-    assert_eq!(desk.log.entries(), [1]);
-    let again = desk.orders.submit(once("a", 1, 0)).await.unwrap();
+    assert_eq!(desk.log.entries(), [1, 1]);
+    let again = desk.orders.submit(once("a", 1, sent_at_s + 1)).await.unwrap();
     assert_eq!((again.purge_id, again.duplicate), (first.purge_id, true));
+    desk.orders.submit(once("other key", 1, 0)).await.unwrap();
     desk.orders.submit(order(1)).await.unwrap();
 }
 

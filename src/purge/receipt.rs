@@ -14,7 +14,7 @@ pub struct Receipt {
     /// `None` while it is not known to be committed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub index: Option<PurgeIndex>,
-    /// The log's time of it: when it was handed to its leader.
+    /// Wall time of it: when it was handed to the log.
     #[serde(serialize_with = "date", skip_serializing_if = "Option::is_none")]
     pub committed_at: Option<Timestamp>,
     /// Nodes that have applied it.

@@ -167,6 +167,14 @@ impl Target {
         }
     }
 
+    /// Whether it names one query of a path, and means all.
+    fn is_every_query_of_one(&self) -> bool {
+        match self {
+            Target::Url(url) => url.split('#').next().unwrap_or_default().contains('?'),
+            _ => false,
+        }
+    }
+
     /// As its caller wrote it.
     pub fn text(&self) -> &str {
         match self {

@@ -2,12 +2,13 @@
 
 use super::config::Config;
 use super::log::{InvalidationLog, LogError};
-use super::order::{Batch, PurgeId};
+use super::order::{Batch, Newcomers, PurgeId};
 use super::orders::Orders;
-use super::remembered::Settled;
+use super::remembered::{Known, Settled};
 use super::state::{Keeping, Outcome, State};
 use super::table::Tables;
 use super::{Open, Purges};
+use crate::base::clock::Timestamp;
 use crate::base::epoch::{Incarnation, PurgeIndex};
 use crate::base::metrics::Metrics;
 use async_trait::async_trait;
@@ -84,12 +85,20 @@ impl InvalidationLog for ScriptedLog {
         Ok(PurgeIndex::from_number(self.state.lock().1.len() as u64))
     }
 
-    async fn surplus(&self, batch: Batch) -> Result<Vec<usize>, LogError> {
-        Ok(self.state.lock().0.surplus(&batch))
+    async fn surplus(&self, newcomers: Newcomers) -> Result<Vec<usize>, LogError> {
+        Ok(self.state.lock().0.surplus(&newcomers))
+    }
+
+    fn told(&self) -> Timestamp {
+        Timestamp::ZERO
     }
 
     fn settled(&self, id: &PurgeId) -> Option<Settled> {
         self.state.lock().0.ends().settled(id)
+    }
+
+    fn replayed(&self, name: &str, sent_at_s: u64) -> Option<Arc<Known>> {
+        self.state.lock().0.ends().replayed(name, sent_at_s)
     }
 
     async fn ended(&self) {

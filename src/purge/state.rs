@@ -3,13 +3,13 @@
 //! Invariant: it is made of the log's entries in their order and of nothing else, no clock and no chance, so that every
 //! node and every restart comes to the same. It does not know how entries are stored or agreed on.
 
-use super::order::{Batch, OnceKey, Purge, PurgeId, Recall};
+use super::order::{Batch, Newcomers, OnceKey, Purge, PurgeId, Recall};
 use super::remembered::{Ends, Extent, Known, Remembered, Settled};
 use super::table::{Contents, Since, Tables};
 use crate::base::clock::Timestamp;
 use crate::base::epoch::PurgeIndex;
 use serde::{Deserialize, Serialize};
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,7 +52,8 @@ pub struct Snapshot {
     contents: Contents,
     clock: Timestamp,
     steps: Vec<(Timestamp, PurgeIndex)>,
-    /// Those without a request first, then those with one; of each the oldest first.
+    /// Those without a request first, then those with one of its caller's choice, then those with a signed one; of each the
+    /// oldest first.
     remembered: Vec<(Settled, Option<OnceKey>)>,
 }
 
@@ -80,13 +81,13 @@ impl State {
     pub fn apply(&mut self, index: PurgeIndex, batch: &Batch) -> Vec<Outcome> {
         self.clock = self.clock.max(batch.at);
         // Before as well as after: a request is known no longer than it is to be, however long nothing was purged.
-        self.forget(&batch.recall);
+        self.forget(batch);
         let outcomes = batch
             .purges
             .iter()
-            .map(|purge| self.apply_one(index, purge))
+            .map(|purge| self.apply_one(index, batch.wall, purge))
             .collect();
-        self.forget(&batch.recall);
+        self.forget(batch);
         self.grow_old(index);
         self.tables.publish(index);
         outcomes
@@ -119,46 +120,46 @@ impl State {
         self.tables.take_over(snapshot.contents);
     }
 
+    /// The latest time that the log has told.
+    pub(super) fn told(&self) -> Timestamp {
+        self.clock
+    }
+
     /// What came of purges: to be read while entries are applied and snapshots are made.
     pub(super) fn ends(&self) -> Ends {
         self.remembered.ends()
     }
 
-    /// Which purges of a batch ask for more than can be remembered, by their place in it. They are to be taken out before the
-    /// batch becomes an entry: what is in the log is applied, whatever the configuration says by then.
-    pub fn surplus(&self, batch: &Batch) -> Vec<usize> {
-        let extent = extent(self.clock.max(batch.at), &batch.recall);
-        let mut more = 0;
+    /// Which of those that are to become a batch ask for more than can be remembered, by their place in it. They are to be taken
+    /// out before: what is in the log is applied, whatever the configuration says by then.
+    pub fn surplus(&self, newcomers: &Newcomers) -> Vec<usize> {
+        let Newcomers { wall, recall, names } = newcomers;
+        let room = self
+            .remembered
+            .room(names.len(), &extent(self.clock, *wall, recall));
+        let ends = self.remembered.ends();
+        let mut taken_in = HashSet::new();
         let mut surplus = Vec::new();
-        for (at, purge) in batch.purges.iter().enumerate() {
-            match &purge.once {
-                Some(once) if self.remembered.known(&once.name).is_none() => {
-                    match self.remembered.has_room(more, &extent) {
-                        true => more += 1,
-                        false => surplus.push(at),
-                    }
-                }
-                _ => {}
+        for (place, name) in names {
+            let is_known = taken_in.contains(name) || ends.known(name).is_some();
+            if !is_known && taken_in.len() < room {
+                taken_in.insert(name);
+            } else if !is_known {
+                surplus.push(*place);
             }
         }
         surplus
     }
 
-    fn apply_one(&mut self, index: PurgeIndex, purge: &Purge) -> Outcome {
+    fn apply_one(&mut self, index: PurgeIndex, wall: Timestamp, purge: &Purge) -> Outcome {
         if let Some(once) = &purge.once
-            && let Some(known) = self.remembered.known(&once.name)
+            && let Some(known) = self.remembered.ends().known(&once.name)
         {
-            return match known.once.request == once.request {
-                true => Outcome::Repeated {
-                    settled: known.settled,
-                    sent_at_s: known.once.sent_at_s,
-                },
-                false => Outcome::Conflict(known.settled.id),
-            };
+            return known.again(once);
         }
         let minimum = purge.minimum.as_ref().map(|minimum| Since {
             index,
-            at: self.clock,
+            at: wall,
             minimum: minimum.clone(),
         });
         for scope in &purge.scopes {
@@ -167,14 +168,16 @@ impl State {
         let settled = Settled {
             id: purge.id,
             index,
-            committed_at: self.clock,
+            at: self.clock,
+            committed_at: wall,
         };
         self.remembered.add(settled, purge.once.clone());
         Outcome::Applied(settled)
     }
 
-    fn forget(&mut self, recall: &Recall) {
-        self.remembered.forget(&extent(self.clock, recall));
+    fn forget(&mut self, batch: &Batch) {
+        let extent = extent(self.clock, batch.wall, &batch.recall);
+        self.remembered.forget(&extent);
     }
 
     fn grow_old(&mut self, index: PurgeIndex) {
@@ -200,10 +203,11 @@ impl State {
     }
 }
 
-fn extent(now: Timestamp, recall: &Recall) -> Extent {
+/// Signatures bear wall time, and are believed by it.
+fn extent(log_time: Timestamp, wall: Timestamp, recall: &Recall) -> Extent {
     Extent {
-        since: now.minus(recall.life),
-        believed_since: now.minus(recall.believed),
+        since: log_time.minus(recall.life),
+        believed_since_s: wall.minus(recall.believed).as_secs(),
         count_max: recall.count_max,
     }
 }
@@ -229,7 +233,7 @@ impl Captured {
 
 #[cfg(test)]
 mod tests {
-    use super::super::order::Mode;
+    use super::super::order::{Minimum, Mode};
     use super::*;
     use crate::scope::Scope;
 
@@ -247,6 +251,7 @@ mod tests {
         State::new(Arc::new(Tables::new(100, 1000)), KEEPING)
     }
 
+    /// Signed at the seventh second.
     fn purge(once: Option<(&str, u8)>) -> Purge {
         Purge {
             id: PurgeId::unused(),
@@ -265,6 +270,7 @@ mod tests {
     fn apply(state: &mut State, index: u64, second: u64, purge: Purge) -> Outcome {
         let batch = Batch {
             at: Timestamp::from_secs(second),
+            wall: Timestamp::from_secs(second),
             recall: RECALL,
             purges: vec![purge],
         };
@@ -303,6 +309,7 @@ mod tests {
         let mut state = state();
         let batch = Batch {
             at: Timestamp::from_secs(10),
+            wall: Timestamp::from_secs(10),
             recall: RECALL,
             purges: vec![purge(Some(("a", 1))), purge(Some(("a", 1)))],
         };
@@ -333,7 +340,7 @@ mod tests {
             let name = number.to_string();
             applied(apply(&mut state, 50 + number, 20, purge(Some((&name, 1)))));
         }
-        let again = apply(&mut state, 100, 109, purge(Some(("a", 1))));
+        let again = apply(&mut state, 100, 107, purge(Some(("a", 1))));
         assert!(matches!(again, Outcome::Repeated { settled, .. } if settled == first));
     }
 
@@ -343,22 +350,28 @@ mod tests {
         for (number, name) in ["a", "b", "c"].into_iter().enumerate() {
             applied(apply(&mut state, 3 + number as u64, 10, purge(Some((name, 1)))));
         }
-        let names = [None, Some("d"), Some("e"), Some("a"), None, Some("f")];
-        let mut batch = Batch {
-            at: Timestamp::from_secs(60),
+        let names = ["d", "d", "e", "e", "a", "f"];
+        let mut newcomers = Newcomers {
+            wall: Timestamp::from_secs(57),
             recall: Recall {
                 believed: Duration::from_secs(50),
                 ..RECALL
             },
-            purges: names.map(|name| purge(name.map(|name| (name, 1)))).to_vec(),
+            names: (0..).zip(names.map(str::to_owned)).collect(),
         };
-        assert_eq!(state.surplus(&batch), [2, 5]);
+        assert_eq!(state.surplus(&newcomers), [2, 3, 5], "of one name there is one");
         // From here on those that are known may give way, though no entry has said so.
-        batch.at = Timestamp::from_secs(61);
-        assert!(state.surplus(&batch).is_empty());
+        newcomers.wall = Timestamp::from_secs(58);
+        assert!(state.surplus(&newcomers).is_empty());
+        let batch = Batch {
+            at: Timestamp::from_secs(10),
+            wall: newcomers.wall,
+            recall: newcomers.recall,
+            purges: names.map(|name| purge(Some((name, 1)))).to_vec(),
+        };
         state.apply(PurgeIndex::from_number(9), &batch);
         for name in ["d", "e", "f"] {
-            assert!(state.remembered.known(name).is_some(), "{name}");
+            assert!(state.ends().known(name).is_some(), "{name}");
         }
     }
 
@@ -367,6 +380,30 @@ mod tests {
         let mut state = state();
         applied(apply(&mut state, 3, 500, purge(None)));
         let later = applied(apply(&mut state, 4, 100, purge(None)));
-        assert_eq!(later.committed_at, Timestamp::from_secs(500));
+        assert_eq!(later.at, Timestamp::from_secs(500));
+        assert_eq!(later.committed_at, Timestamp::from_secs(100));
+    }
+
+    /// The log follows a wall clock that has jumped, as after a suspend, slowly.
+    #[test]
+    fn a_minimum_counts_from_the_wall_time_of_its_purge_however_far_the_log_lags() {
+        let mut state = state();
+        let wall = Timestamp::from_secs(90_000);
+        let minimum = Minimum::EntityTag("\"7\"".to_owned());
+        let batch = Batch {
+            at: Timestamp::from_secs(10),
+            wall,
+            recall: RECALL,
+            purges: vec![Purge {
+                scopes: vec![Scope::url("h", "/a")],
+                minimum: Some(minimum),
+                ..purge(None)
+            }],
+        };
+        state.apply(PurgeIndex::from_number(3), &batch);
+        assert_eq!(
+            state.tables.minimum("http://h/a").map(|since| since.at),
+            Some(wall)
+        );
     }
 }

@@ -109,7 +109,7 @@ impl Tables {
     }
 
     pub fn standing(&self, subject: &Subject<'_>) -> Standing {
-        let marks = self.covering(subject.key_text, subject.tags);
+        let marks = self.covering(subject.key_text, subject.tags, |name| self.marks(name));
         // After the marks: what a raised floor has made forget in between is refused by the floor. An epoch that is ahead is
         // of a log that has lost its end.
         let is_ahead = subject.epoch > Epoch::at(self.applied());
@@ -124,19 +124,21 @@ impl Tables {
 
     /// The highest index at which a URL was purged, as far as it can be told without its tags.
     pub fn highest(&self, key_text: &str) -> PurgeIndex {
-        let marks = self.covering(key_text, &Tags::default());
-        marks.hard.max(marks.soft)
+        let marks = self.covering(key_text, &Tags::default(), |name| self.marks(name));
+        marks.highest()
     }
 
     /// What the origin's answer for a URL has to be at least, unless a later purge covers it: who ordered that knows better.
     pub fn minimum(&self, key_text: &str) -> Option<Since> {
         let since = self.minimums.of(key_text)?;
-        (self.highest(key_text) <= since.index).then_some(since)
+        // Not by buckets: a minimum would end by the purge of another URL.
+        let marks = self.covering(key_text, &Tags::default(), |name| self.own_marks(name));
+        (marks.highest() <= since.index).then_some(since)
     }
 
-    fn covering(&self, key_text: &str, tags: &Tags) -> Marks {
+    fn covering(&self, key_text: &str, tags: &Tags, marks_of: impl Fn(ScopeName) -> Marks) -> Marks {
         let mut marks = Marks::default();
-        let mut look = |name: ScopeName| marks = marks.joined(self.marks(name));
+        let mut look = |name: ScopeName| marks = marks.joined(marks_of(name));
         if self.has(Kind::All) {
             look(Scope::All.name());
         }
@@ -166,8 +168,13 @@ impl Tables {
         self.counts[kind as usize].load(Ordering::Acquire) > 0 || self.buckets.used() > 0
     }
 
+    /// Of the scope alone, where it has a place of its own.
+    fn own_marks(&self, name: ScopeName) -> Marks {
+        self.shard(name).read().get(&name).copied().unwrap_or_default()
+    }
+
     fn marks(&self, name: ScopeName) -> Marks {
-        let own = self.shard(name).read().get(&name).copied().unwrap_or_default();
+        let own = self.own_marks(name);
         match self.buckets.used() {
             0 => own,
             _ => own.joined(self.buckets.marks(name)),
@@ -318,7 +325,8 @@ impl Marks {
 
 #[cfg(test)]
 mod tests {
-    use super::super::order::{Batch, Purge, PurgeId, Recall};
+    use super::super::buckets;
+    use super::super::order::{Batch, Minimum, Purge, PurgeId, Recall};
     use super::super::state::{Keeping, Snapshot, State};
     use super::*;
     use crate::base::clock::Timestamp;
@@ -474,6 +482,7 @@ mod tests {
             };
             let batch = Batch {
                 at: self.now,
+                wall: self.now,
                 recall: Recall {
                     life: LIFE,
                     believed: LIFE,
@@ -605,6 +614,27 @@ mod tests {
                 assert_eq!(history.tables.marks(name), Marks::default());
             }
         }
+    }
+
+    #[test]
+    fn a_purge_that_shares_a_bucket_ends_no_minimum() {
+        let tables = Tables::new(1, 10);
+        let index = PurgeIndex::from_number;
+        let since = Since {
+            index: index(3),
+            at: Timestamp::ZERO,
+            minimum: Minimum::EntityTag("\"7\"".into()),
+        };
+        tables.insert(&Scope::url("h", "/first"), index(2), Mode::Hard, None);
+        let image = Scope::url("h", "/image");
+        tables.insert(&image, index(3), Mode::Hard, Some(&since));
+        let others = (0..).map(|number| Scope::url("h", &format!("/{number}")));
+        let mut others = others.filter(|other| buckets::place(other.name()) == buckets::place(image.name()));
+        tables.insert(&others.next().unwrap(), index(4), Mode::Hard, None);
+        assert_eq!(tables.highest("http://h/image"), index(4));
+        assert_eq!(tables.minimum("http://h/image"), Some(since));
+        tables.insert(&image, index(5), Mode::Hard, None);
+        assert_eq!(tables.minimum("http://h/image"), None);
     }
 
     #[test]

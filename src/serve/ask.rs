@@ -3,9 +3,10 @@
 //! 1. with the validators of what is stored, or for the rest of a stored part;
 //! 2. where the answer fits nothing that is stored, once more, without conditions.
 //!
-//! Invariant: an entry is renewed only by a 304 that speaks of it, never one that was purged, and a part is completed only by bytes of the same
-//! representation. It does not know readers.
+//! Invariant: an entry is renewed only by a 304 that speaks of it, never one that was purged, and a part is completed only by
+//! bytes of the same representation. It does not know readers.
 
+use super::asking::Crowd;
 use super::body::Body;
 use super::failure::FlightFailure;
 use super::fill::{Fill, Incoming, Previous};
@@ -63,11 +64,16 @@ impl Fill {
         Ok(Reply::Response(Box::new(response)))
     }
 
-    pub(super) async fn fetch_once(&self, request: OriginRequest) -> Result<OriginResponse, FlightFailure> {
-        let flight = self.landing.flight.clone();
-        let heard = move |interim| flight.hint(interim);
-        let response = self.route.origin.fetch_with_interims(request, &heard).await?;
-        Ok(response)
+    pub(super) async fn fetch_once(
+        &self,
+        mut request: OriginRequest,
+    ) -> Result<OriginResponse, FlightFailure> {
+        let origin = &self.route.origin;
+        let crowd = Crowd(self.landing.flight.clone());
+        let mut asking = self.questions.begin(origin, &mut request, crowd);
+        let answer = origin.exchange(request, &mut asking).await;
+        self.questions.answered(asking, &answer);
+        Ok(answer?)
     }
 
     fn question(&self) -> OriginRequest {

@@ -1,8 +1,8 @@
 //! All flights under way, by key: who comes first leads, who comes while it is under way follows.
 //!
 //! Invariant: at most one flight is boarding for a key, none is boarded in an era later than its own or by who wants what a
-//! later purge has left, and every flight that was begun lands: its fill holds a [`Landing`], whose end is the flight's. Knows nothing of what a flight
-//! carries.
+//! later purge has left, and every flight that was begun lands: its fill holds a [`Landing`], whose end is the flight's.
+//! Knows nothing of what a flight carries.
 
 use super::failure::FlightFailure;
 use super::flight::{EntrySource, Flight, Ticket};
@@ -65,10 +65,9 @@ impl Flights {
     /// Boards the flight for `name`, or starts one; a flight of another era, or begun too early, is left to those who are
     /// on it.
     pub(crate) fn join(self: &Arc<Self>, name: KeyName, board: Board) -> Joined {
-        let Board { era, epoch, least } = board;
-        let may_board = |boarding: &&Boarding| boarding.era == era && boarding.epoch >= least;
+        let Board { era, epoch, .. } = board;
         let mut shard = self.shard(&name).lock();
-        if let Some(boarding) = shard.get(&name).filter(may_board) {
+        if let Some(boarding) = shard.get(&name).filter(|boarding| board.fits(boarding)) {
             return Joined::Follower(Ticket::board(boarding.flight.clone()));
         }
         let flight = Arc::new(Flight::new(self.metrics.clone()));
@@ -87,6 +86,12 @@ impl Flights {
         Joined::Leader(Ticket::board(flight), landing)
     }
 
+    /// Whether [`Flights::join`] would find a flight under way.
+    pub(super) fn is_boarding(&self, name: &KeyName, board: Board) -> bool {
+        let shard = self.shard(name).lock();
+        shard.get(name).is_some_and(|boarding| board.fits(boarding))
+    }
+
     #[cfg(test)]
     pub(super) fn metrics(&self) -> &Metrics {
         &self.metrics
@@ -94,6 +99,12 @@ impl Flights {
 
     fn shard(&self, name: &KeyName) -> &Mutex<HashMap<KeyName, Boarding>> {
         &self.shards[usize::from(name.as_bytes()[0]) % SHARDS]
+    }
+}
+
+impl Board {
+    fn fits(&self, boarding: &Boarding) -> bool {
+        boarding.era == self.era && boarding.epoch >= self.least
     }
 }
 

@@ -48,6 +48,7 @@ enum Beside {
 
 impl Fill {
     pub(super) async fn commit(&self, incoming: &Incoming, lifetime: Lifetime, received: Received) {
+        let _storing = self.questions.store();
         let stored = Stored {
             status: incoming.status,
             headers: incoming.headers.clone(),
@@ -131,6 +132,7 @@ impl Fill {
         lifetime: Lifetime,
         stamp: &Stamp,
     ) -> Arc<Entry> {
+        let _storing = self.questions.store();
         let own = self.place(&headers.to_map(), lifetime);
         let refreshed = || entry.refreshed(headers.clone(), lifetime, stamp.clone());
         let mut renewed = Arc::new(refreshed());

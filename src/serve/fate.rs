@@ -15,6 +15,15 @@ use http::{HeaderMap, StatusCode, header};
 
 impl Fill {
     pub(super) fn fate(&self, response: &OriginResponse) -> Fate {
+        let fate = self.fate_by_header(response);
+        match self.is_too_old(response.status, &response.headers) {
+            true => too_old(fate),
+            false => fate,
+        }
+    }
+
+    /// Whatever purges have told.
+    fn fate_by_header(&self, response: &OriginResponse) -> Fate {
         let OriginResponse {
             status,
             headers,
@@ -41,9 +50,6 @@ impl Fill {
         if judged_as.is_success() && !self.route.stores_type(headers.get(header::CONTENT_TYPE)) {
             return Fate::Private("content-type");
         }
-        if self.is_too_old(*status, headers) {
-            return Fate::Shared(TOO_OLD);
-        }
         if length.is_some_and(|length| length > self.route.object_bytes_max) {
             return Fate::Private("too-large");
         }
@@ -62,15 +68,16 @@ impl Fill {
 
     /// Of a body that stored bytes complete.
     pub(super) fn fate_of_rest(&self, whole: &Incoming) -> Fate {
-        if self.is_too_old(whole.status, &whole.headers) {
-            return Fate::Shared(TOO_OLD);
-        }
-        match self.judge(whole.status, &whole.headers, whole.exchange) {
+        let fate = match self.judge(whole.status, &whole.headers, whole.exchange) {
             Verdict::Store(_) if whole.length > Some(self.route.object_bytes_max) => {
                 Fate::Private("too-large")
             }
             Verdict::Store(lifetime) => Fate::Stored(lifetime),
             Verdict::Refuse(refusal) => Fate::Private(refusal.name()),
+        };
+        match self.is_too_old(whole.status, &whole.headers) {
+            true => too_old(fate),
+            false => fate,
         }
     }
 
@@ -93,6 +100,14 @@ impl Fill {
             }
             Previous::Nothing | Previous::Alternates(_) | Previous::Part(_) => false,
         }
+    }
+}
+
+/// Too old for all who may have it: it takes the place of nothing that is newer, whoever it is for.
+fn too_old(fate: Fate) -> Fate {
+    match fate {
+        Fate::Private(_) => Fate::Private(TOO_OLD),
+        Fate::Stored(_) | Fate::Shared(_) => Fate::Shared(TOO_OLD),
     }
 }
 

@@ -10,12 +10,13 @@
 //! A fill belongs to nobody: it finishes though its client leaves. Knows nothing of clients.
 
 use super::ask::Reply;
+use super::asking::Questions;
 use super::board::Landing;
 use super::brief_memory::BriefMemory;
 use super::config::Config;
 use super::failure::FlightFailure;
 use super::flight::{Audience, BUDGET_UNIT, EntrySource, Retention};
-use super::head::{Alternate, Fate, FlightHead, TOO_OLD, date, strip_cookies};
+use super::head::{Alternate, Fate, FlightHead, date, strip_cookies};
 use super::indexes::{Indexes, Note};
 use super::invalidations::{Era, Invalidations};
 use super::minimum::{BEHIND, shorten};
@@ -32,7 +33,7 @@ use crate::http::alternates::{Alternates, Known};
 use crate::http::freshness::{Exchange, Lifetime, Verdict, Versioned, unshared};
 use crate::http::header_block::HeaderBlock;
 use crate::http::vary::Vary;
-use crate::key::CacheKey;
+use crate::key::{CacheKey, without_query};
 use crate::purge::Purges;
 use crate::purge::table::Standing;
 use crate::store::{Body as StoredBody, Entry, EntryKind, Stamp, Store};
@@ -89,6 +90,8 @@ pub(crate) struct Fill {
     pub(crate) must_ask: bool,
     /// Whether a purge was found to have overtaken it.
     pub(crate) overtaken: AtomicBool,
+    /// As the trace of who asked first tells them.
+    pub(crate) questions: Questions,
 }
 
 /// What is stored already.
@@ -142,7 +145,7 @@ impl Fills {
     pub(crate) fn start(&self, fill: Fill) {
         self.tracker.spawn(async move {
             if let Err(failure) = fill.run().await {
-                tracing::debug!(key = fill.key.text(), %failure, "fill failed");
+                tracing::debug!(key = without_query(fill.key.text()), %failure, "fill failed");
                 fill.landing.fail(failure);
             }
         });
@@ -278,7 +281,8 @@ impl Fill {
             flight.open(head, retention);
             None
         };
-        let received = self.receive_body(&mut incoming, retention, deadline).await?;
+        let received = self.receive_body(&mut incoming, retention, deadline).await;
+        let received = self.questions.ended_with(received)?;
         let digest = received.as_ref().map(|received| received.body.digest);
         if let (Fate::Stored(lifetime), Some(received)) = (fate, received) {
             self.commit(&incoming, lifetime, received).await;
@@ -313,7 +317,7 @@ impl Fill {
             strip_cookies(headers, policy);
         }
         self.route.tags.strip(headers);
-        if let Fate::Shared(TOO_OLD) = fate {
+        if fate.is_too_old() {
             shorten(headers);
         }
         let alternate = self.alternate(headers);

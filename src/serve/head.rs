@@ -30,10 +30,6 @@ pub(crate) struct Alternate {
 }
 
 impl FlightHead {
-    pub(crate) fn is_too_old(&self) -> bool {
-        matches!(self.fate, Fate::Shared(TOO_OLD))
-    }
-
     /// Whether the response is the one that `request` selects.
     pub(crate) fn answers(&self, request: &HeaderMap, policy: &VaryPolicy) -> bool {
         self.alternate
@@ -60,13 +56,18 @@ pub(crate) const FAULT_OF_REQUEST: &str = "request";
 pub(crate) const TOO_OLD: &str = "older-than-purge";
 
 impl Fate {
+    pub(crate) fn is_too_old(self) -> bool {
+        matches!(self, Fate::Shared(TOO_OLD) | Fate::Private(TOO_OLD))
+    }
+
     /// Whether another request for the same URL would meet it too; credentials, and faults of a request, are one
     /// client's.
     pub(crate) fn lies_in_response(self) -> bool {
         match self {
-            Fate::Stored(_) => false,
             // The origin has better elsewhere.
-            Fate::Shared(reason) => reason != TOO_OLD,
+            _ if self.is_too_old() => false,
+            Fate::Stored(_) => false,
+            Fate::Shared(_) => true,
             Fate::Private(reason) => reason != Refusal::Authorization.name() && reason != FAULT_OF_REQUEST,
         }
     }

@@ -63,7 +63,8 @@ impl Engine {
             return self.prefix_of(&parts);
         }
         let path = normalise_path(parts.path)?;
-        let way = Way::find(&self.routes, parts.host, path, Purpose::Read);
+        let routes = self.routes.load();
+        let way = Way::find(&routes, parts.host, path, Purpose::Read);
         let way = way.map_err(|error| unroutable(&error))?;
         let query = match &way.route.transform {
             Some(policy) => spec::rest(policy, parts.query),
@@ -105,21 +106,17 @@ impl Engine {
         Ok(Scope::host(key.host()))
     }
 
-    /// How much of what memory knows `scopes` cover.
-    pub(crate) async fn estimate(&self, scopes: Vec<Scope>) -> Estimate {
-        let store = self.store.clone();
-        let counted = tokio::task::spawn_blocking(move || {
-            let covering = Covering::of(&scopes);
-            let mut estimate = Estimate::default();
-            store.each_in_memory(|entry| {
-                if entry.kind() != EntryKind::Index && covering.covers(entry) {
-                    estimate.objects += 1;
-                    estimate.bytes += entry.body.length;
-                }
-            });
-            estimate
+    /// How much of what memory knows `scopes` cover. Looks at all of it: blocking.
+    pub(crate) fn estimate(&self, scopes: &[Scope]) -> Estimate {
+        let covering = Covering::of(scopes);
+        let mut estimate = Estimate::default();
+        self.store.each_in_memory(|entry| {
+            if entry.kind() != EntryKind::Index && covering.covers(entry) {
+                estimate.objects += 1;
+                estimate.bytes += entry.body.length;
+            }
         });
-        counted.await.unwrap_or_default()
+        estimate
     }
 
     fn prefix_of(&self, parts: &Parts<'_>) -> Result<Scope, ScopeError> {
@@ -148,7 +145,7 @@ impl Engine {
         if is_reserved(key.path_and_query()) {
             return Err(ScopeError::Reserved);
         }
-        match self.routes.covers_below(key.host(), key.path_and_query()) {
+        match self.routes.load().covers_below(key.host(), key.path_and_query()) {
             true => Ok(key),
             false => Err(ScopeError::NoRoute),
         }
@@ -157,7 +154,8 @@ impl Engine {
     /// What is made of sources is stored by theirs: below an alias lie the sources it names.
     fn without_alias<'a>(&self, host: &str, path: &'a str) -> Result<&'a str, ScopeError> {
         let makes_variants = |path: &str| {
-            let route = self.routes.find(host, path);
+            let routes = self.routes.load();
+            let route = routes.find(host, path);
             route.is_some_and(|route| route.transform.is_some())
         };
         match spec::alias(path) {

@@ -32,13 +32,16 @@ impl Fill {
         self.stamp(headers).unwrap_or_else(untagged)
     }
 
-    /// Of what is stored, when the origin's word on it comes now. A 304 need not repeat the tags of what it confirms.
+    /// Of what is stored, when the origin's word on it comes now. A 304 need not repeat the tags of what it confirms; one that
+    /// names others each time adds to them, up to as many as one answer may have.
     pub(super) fn stamp_of_renewed(&self, stored: &Stamp, headers: &HeaderMap) -> Result<Stamp, TagError> {
         let named = self.stamp(headers)?;
-        Ok(Stamp {
-            tags: named.tags.joined(&stored.tags),
-            ..named
-        })
+        let tags = named.tags.joined(&stored.tags);
+        let count_max = self.route.tags.limits.count;
+        match tags.names().len() > count_max {
+            true => Err(TagError::Count(count_max)),
+            false => Ok(Stamp { tags, ..named }),
+        }
     }
 
     fn epoch_of_answer(&self) -> Epoch {

@@ -19,7 +19,7 @@ use http::StatusCode;
 use std::io;
 
 /// Counts up whenever the layout changes; what another version wrote is a miss.
-pub(super) const VERSION: u8 = 3;
+pub(super) const VERSION: u8 = 4;
 
 const WHOLE: u8 = 0;
 const PIECE: u8 = 1;

@@ -1,9 +1,10 @@
 //! Entries and the names of their bodies' parts.
 //!
 //! An entry is what is known of a stored response; its body is named by digest and kept apart, so that equal
-//! bodies under many keys are stored once and a 304 rewrites nothing but the entry. Invariant: but for the
-//! notes of where and whether it is written, an entry never changes; a new fact makes a new entry. A million of them stay
-//! in memory, so every field is compact. It does not know tiers.
+//! bodies under many keys are stored once and a 304 rewrites nothing but the entry. Invariant: but for three notes, an entry
+//! never changes; a new fact makes a new entry. They are where it is written, whether it may still be, and up to which
+//! purge it was found clear, which is never further than was looked. A million of them stay in memory, so every field is
+//! compact. It does not know tiers.
 
 use crate::base::digest::Digest;
 use crate::base::epoch::{Epoch, PurgeIndex};

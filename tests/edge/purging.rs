@@ -529,9 +529,36 @@ fn a_304_takes_no_tag_from_an_image() {
     }
 }
 
-/// What is of an epoch that the log has not reached was stored under purges that it has lost.
+/// Each may name others: what they come to together is held to what one answer may have.
 #[test]
-fn nothing_that_is_ahead_of_an_older_log_is_served() {
+fn the_tags_that_304s_add_are_bounded() {
+    let tagged = |tags: &str| {
+        Reply::of("image")
+            .header("etag", "\"1\"")
+            .header("cache-control", "max-age=3600")
+            .header("surrogate-key", tags)
+    };
+    let origin = Origin::with(TARGET, tagged("a"));
+    let edge = Setup::of(&origin)
+        .with_key()
+        .route("tags", "{count_max: 4}")
+        .start();
+    edge.get(TARGET).expect_miss(b"image");
+    let soft = r#"{"files": ["https://images.example/a.png"], "soft": true}"#;
+    for (tags, is_confirmed) in [("b c d", true), ("a d", true), ("e", false)] {
+        origin.set(TARGET, tagged(tags));
+        edge.purge(soft);
+        let before = origin.count(TARGET);
+        edge.get(TARGET).expect(200, b"image");
+        // Where the 304 confirms nothing, the image is asked for once more.
+        let asked = origin.count(TARGET) - before;
+        assert_eq!(asked == 1, is_confirmed, "{tags}");
+    }
+}
+
+/// It has lost purges that were acknowledged; once it had as many again, what was stored under those would pass for valid.
+#[test]
+fn an_older_copy_of_the_whole_log_is_not_served_from() {
     let origin = origin(&[TARGET]);
     let setup = Setup::of(&origin).with_ssd().with_key();
     let log = setup.data_directory().join("purges");
@@ -547,9 +574,19 @@ fn nothing_that_is_ahead_of_an_older_log_is_served() {
     edge.kill9();
     fs::remove_dir_all(&log).unwrap();
     copy(&kept, &log);
+    let mut refused = setup.spawn();
+    assert!(!refused.wait_for_exit().success());
+    let (_, said) = refused.whole_output();
+    assert!(
+        said.contains("older copy") && said.contains("move the whole directory away"),
+        "{said}"
+    );
+    fs::remove_dir_all(&log).unwrap();
     replace(&origin, &[TARGET]);
     let edge = setup.start();
-    purge_url(&edge);
+    for _ in 0..30 {
+        purge_url(&edge);
+    }
     edge.get(TARGET).expect_fetched(b"new");
 }
 
@@ -576,6 +613,48 @@ fn an_answer_that_is_too_old_does_not_take_the_place_of_a_newer_one() {
     edge.get_with(TARGET, &[("Cache-Control", "no-cache")])
         .expect(200, b"new");
     edge.get(TARGET).expect_hit(b"new");
+}
+
+/// Version 7 is stored and fresh, and told by a purge; the origin is behind again.
+fn stored_before_an_origin_fell_behind(newer: Reply, older: Reply) -> (Origin, Edge) {
+    let origin = Origin::with(TARGET, newer);
+    let edge = Setup::of(&origin)
+        .with_key()
+        .purge("minimum_patience", "10ms")
+        .start();
+    edge.purge(
+        r#"{"files": ["https://images.example/a.png"], "min_version": {"header": "X-Version", "at_least": 7}}"#,
+    );
+    edge.get(TARGET).expect_miss(b"new");
+    origin.set(TARGET, older);
+    (origin, edge)
+}
+
+#[test]
+fn an_answer_for_one_that_is_too_old_takes_no_place_either_and_is_passed_on_briefly() {
+    let private = versioned("old", 6).header("cache-control", "private, max-age=600");
+    let (_origin, edge) = stored_before_an_origin_fell_behind(versioned("new", 7), private.clone());
+    edge.get_with(TARGET, &[("Cache-Control", "no-cache")])
+        .expect(200, b"new");
+    edge.get(TARGET).expect_hit(b"new");
+    let origin = Origin::with(TARGET, private);
+    let edge = Setup::of(&origin)
+        .with_key()
+        .purge("minimum_patience", "10ms")
+        .start();
+    edge.purge(
+        r#"{"files": ["https://images.example/a.png"], "min_version": {"header": "X-Version", "at_least": 7}}"#,
+    );
+    let answer = edge.get(TARGET);
+    answer.expect(200, b"old");
+    assert_eq!(answer.said("cache-control"), "max-age=1");
+}
+
+#[test]
+fn what_must_be_revalidated_does_not_stand_in_for_an_answer_that_is_too_old() {
+    let newer = versioned("new", 7).header("cache-control", "max-age=1, must-revalidate");
+    let (_origin, edge) = stored_before_an_origin_fell_behind(newer, versioned("old", 6));
+    edge.get_past_freshness(TARGET).expect(200, b"old");
 }
 
 #[test]

@@ -346,7 +346,7 @@ fn a_body_that_comes_slowly_is_waited_for_until_its_deadline_and_no_longer() {
     let setup = setup(&origin).purge("body_deadline", "200ms");
     let edge = setup
         .purge("body_bytes_max", "1KiB")
-        .purge("bodies_bytes_max", "1KiB")
+        .purge("bodies_bytes_max", "2KiB")
         .start();
     let sent_at = now_s().to_string();
     let signed = [

@@ -19,8 +19,8 @@ use tokio::time::timeout;
 /// Of a body that may take the room that is kept: a few dozen URLs.
 const SMALL_BYTES_MAX: u64 = 16 * 1024;
 
-/// The share of the room that is kept is one of so many.
-const RESERVE_SHARES: u64 = 4;
+/// The share of the room that is kept is one of so many, and so is what one address may take of it.
+const SHARES: u64 = 4;
 
 pub(super) struct BodyLimits {
     bytes_max: u64,
@@ -41,30 +41,33 @@ pub(super) struct Sender<'a> {
 }
 
 /// What a body takes as it arrives.
-#[derive(Default)]
 struct Room {
     bytes: u64,
     permits: [Option<OwnedSemaphorePermit>; 2],
+    place: clients::Place,
 }
 
 /// A body and the room that it takes.
 pub(super) struct Held {
     bytes: BytesMut,
     _room: Room,
-    _place: clients::Place,
 }
 
 impl Held {
     pub(super) fn bytes(&self) -> &[u8] {
         &self.bytes
     }
+
+    pub(super) fn is_small(&self) -> bool {
+        self.bytes.len() as u64 <= SMALL_BYTES_MAX
+    }
 }
 
 impl BodyLimits {
     pub(super) fn new(config: &Config) -> Self {
         let (all, one) = (config.bodies_bytes_max.bytes(), config.body_bytes_max.bytes());
-        // One body of any length has to find room beside it.
-        let reserve = (all / RESERVE_SHARES).min(all.saturating_sub(one));
+        // One body of any length has to find room beside it, and from any address.
+        let reserve = (all / SHARES).min(all.saturating_sub(one));
         let permits = |bytes: u64| {
             usize::try_from(bytes)
                 .unwrap_or(usize::MAX)
@@ -75,7 +78,7 @@ impl BodyLimits {
             deadline: config.body_deadline.get(),
             places: Arc::new(Semaphore::new(permits(all - reserve))),
             reserve: Arc::new(Semaphore::new(permits(reserve))),
-            clients: Clients::default(),
+            clients: Clients::new((all / SHARES).max(one)),
         }
     }
 
@@ -109,14 +112,14 @@ impl BodyLimits {
             true => [Some(&self.reserve), Some(&self.places)],
             false => [None, Some(&self.places)],
         };
-        let mut room = Room::default();
+        let mut room = Room {
+            bytes: 0,
+            permits: [None, None],
+            place,
+        };
         let make_room = |length| room.grow(pools, length);
         let bytes = self.read_whole(body, make_room).await?;
-        Ok(Held {
-            bytes,
-            _room: room,
-            _place: place,
-        })
+        Ok(Held { bytes, _room: room })
     }
 
     async fn read_whole(
@@ -156,6 +159,9 @@ impl Room {
     /// In the first of `pools` that has so much left; the first is for what is small alone, whatever was declared.
     fn grow(&mut self, pools: [Option<&Arc<Semaphore>>; 2], length: usize) -> Result<(), Refusal> {
         let count = u32::try_from(length).map_err(|_| Refusal::Crowded)?;
+        if !self.place.grow(u64::from(count)) {
+            return Err(Refusal::Crowded);
+        }
         self.bytes += u64::from(count);
         let is_small = self.bytes <= SMALL_BYTES_MAX;
         let usable = pools
@@ -177,7 +183,7 @@ impl Room {
 }
 
 /// Whether a body says it is JSON, or says nothing.
-fn is_json(headers: &HeaderMap) -> bool {
+pub(in crate::edge) fn is_json(headers: &HeaderMap) -> bool {
     let Some(value) = headers.get(header::CONTENT_TYPE) else {
         return true;
     };

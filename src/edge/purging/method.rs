@@ -79,6 +79,8 @@ mod tests {
             query,
             headers,
             client: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            id: &HeaderValue::from_static("1"),
+            trace: &crate::trace::UNRECORDED,
             received_at: Timestamp::ZERO,
         })
     }

@@ -20,6 +20,7 @@ mod signed;
 #[cfg(test)]
 pub(in crate::edge) mod tests;
 
+pub(in crate::edge) use body::is_json;
 pub(crate) use method::{Entrance, entrance};
 pub(crate) use response::Response;
 pub(crate) use scopes::Places;
@@ -35,6 +36,7 @@ use crate::purge::request::{PurgeRequest, Purpose, Reach};
 use crate::purge::{OrderError, Purges};
 use crate::scope::{Kind, Scope};
 use crate::serve::purging::Estimate;
+use crate::trace::{Stage, Trace, Tracer, attribute};
 use crate::upstream::RequestBody;
 use body::{BodyLimits, Sender};
 use http::{HeaderMap, header};
@@ -43,7 +45,7 @@ use refusal::Refusal;
 use signed::{Signed, Verifier};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
-use tokio::task::JoinError;
+use tokio::task::{JoinError, spawn_blocking};
 
 /// Takes orders of purges in.
 pub(crate) struct Orderer {
@@ -56,6 +58,18 @@ pub(crate) struct Orderer {
     dry_runs: Arc<Semaphore>,
     scopes_max: usize,
     metrics: Arc<Metrics>,
+    /// Of orders to the API: those that come to the edge listener belong to a trace already.
+    tracer: Tracer,
+}
+
+/// Whose key a request shows.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Credential<'a> {
+    /// It shows none.
+    Absent,
+    /// Nobody's.
+    Unknown,
+    Known(&'a Caller),
 }
 
 /// What came of an order.
@@ -75,6 +89,26 @@ struct Asked<'a> {
     way: PurgeWay,
     request: PurgeRequest,
     once: Option<Once>,
+    trace: &'a Trace,
+}
+
+impl<'a> Asked<'a> {
+    /// By a caller that has one.
+    fn with_key(
+        caller: &'a Caller,
+        way: PurgeWay,
+        headers: &HeaderMap,
+        request: PurgeRequest,
+        trace: &'a Trace,
+    ) -> Result<Self, Refusal> {
+        Ok(Asked {
+            caller,
+            way,
+            request,
+            once: Once::of_headers(headers, caller)?,
+            trace,
+        })
+    }
 }
 
 impl Orderer {
@@ -85,15 +119,32 @@ impl Orderer {
         metrics: Arc<Metrics>,
     ) -> Self {
         Orderer {
-            purges,
             places,
             keys: Keys::new(config),
-            verifier: Verifier::new(config),
+            verifier: Verifier::new(config, purges.clone()),
+            purges,
             bodies: BodyLimits::new(config),
             dry_runs: Arc::new(Semaphore::new(config.dry_runs_max)),
             scopes_max: config.order_scopes_max,
             metrics,
+            tracer: Tracer::default(),
         }
+    }
+
+    /// Whose key a request shows, for whatever.
+    pub(crate) fn credential(&self, headers: &HeaderMap) -> Credential<'_> {
+        if !headers.contains_key(header::AUTHORIZATION) {
+            return Credential::Absent;
+        }
+        match bearer(headers).and_then(|key| self.keys.find(key)) {
+            Some(caller) => Credential::Known(caller),
+            None => Credential::Unknown,
+        }
+    }
+
+    /// Records a share of the API's orders.
+    pub(crate) fn traced_by(self, tracer: Tracer) -> Self {
+        Orderer { tracer, ..self }
     }
 
     /// Sets the gauges of the purge path.
@@ -102,8 +153,13 @@ impl Orderer {
     }
 
     /// A call of the API.
-    async fn call(&self, headers: &HeaderMap, body: &mut impl RequestBody) -> Result<Done, Refusal> {
-        let done = self.call_uncounted(headers, body).await;
+    async fn call(
+        &self,
+        headers: &HeaderMap,
+        body: &mut impl RequestBody,
+        trace: &Trace,
+    ) -> Result<Done, Refusal> {
+        let done = self.call_uncounted(headers, body, trace).await;
         self.counted(PurgeWay::Api, done)
     }
 
@@ -111,26 +167,25 @@ impl Orderer {
         &self,
         headers: &HeaderMap,
         body: &mut impl RequestBody,
+        trace: &Trace,
     ) -> Result<Done, Refusal> {
         let caller = self.caller(headers)?;
         take_turn(caller)?;
         self.bodies.check_header(headers, body)?;
         let body = self.bodies.read(body).await?;
         let request = PurgeRequest::of_body(&body)?;
-        let once = Once::of_headers(headers, caller)?;
-        let way = PurgeWay::Api;
-        self.carry_out(Asked {
-            caller,
-            way,
-            request,
-            once,
-        })
-        .await
+        let asked = Asked::with_key(caller, PurgeWay::Api, headers, request, trace)?;
+        self.carry_out(asked).await
     }
 
     /// A signed webhook.
-    async fn deliver(&self, sender: Sender<'_>, body: &mut impl RequestBody) -> Result<Done, Refusal> {
-        let done = self.deliver_uncounted(sender, body).await;
+    async fn deliver(
+        &self,
+        sender: Sender<'_>,
+        body: &mut impl RequestBody,
+        trace: &Trace,
+    ) -> Result<Done, Refusal> {
+        let done = self.deliver_uncounted(sender, body, trace).await;
         self.counted(PurgeWay::Webhook, done)
     }
 
@@ -138,6 +193,7 @@ impl Orderer {
         &self,
         sender: Sender<'_>,
         body: &mut impl RequestBody,
+        trace: &Trace,
     ) -> Result<Done, Refusal> {
         let attempt = self.verifier.attempt(sender.headers)?;
         self.bodies.check_header(sender.headers, body)?;
@@ -147,35 +203,28 @@ impl Orderer {
             request,
             once,
         } = self.verifier.open(attempt, body).await?;
-        let (way, once) = (PurgeWay::Webhook, Some(once));
         self.carry_out(Asked {
             caller: &caller,
-            way,
+            way: PurgeWay::Webhook,
             request,
-            once,
+            once: Some(once),
+            trace,
         })
         .await
     }
 
     /// The method `PURGE` of a URL.
-    async fn purge(&self, headers: &HeaderMap, url: &str) -> Result<Done, Refusal> {
-        let done = self.purge_uncounted(headers, url).await;
+    async fn purge(&self, headers: &HeaderMap, url: &str, trace: &Trace) -> Result<Done, Refusal> {
+        let done = self.purge_uncounted(headers, url, trace).await;
         self.counted(PurgeWay::Method, done)
     }
 
-    async fn purge_uncounted(&self, headers: &HeaderMap, url: &str) -> Result<Done, Refusal> {
+    async fn purge_uncounted(&self, headers: &HeaderMap, url: &str, trace: &Trace) -> Result<Done, Refusal> {
         let caller = self.caller(headers)?;
         take_turn(caller)?;
         let request = PurgeRequest::of_url(url, reach(headers)?, mode(headers)?)?;
-        let once = Once::of_headers(headers, caller)?;
-        let way = PurgeWay::Method;
-        self.carry_out(Asked {
-            caller,
-            way,
-            request,
-            once,
-        })
-        .await
+        let asked = Asked::with_key(caller, PurgeWay::Method, headers, request, trace)?;
+        self.carry_out(asked).await
     }
 
     /// What came of a purge; for whoever has a key.
@@ -199,11 +248,15 @@ impl Orderer {
             way,
             request,
             once,
+            trace,
         } = asked;
+        let mut ordering = trace.stage(Stage::PurgeOrder);
+        ordering.word(attribute::WAY, way.name());
         if let Some(permission) = caller.lacks(request.needs()) {
             return Err(Refusal::NotAllowed(permission));
         }
         let scopes = self.scopes(&request)?;
+        ordering.number(attribute::SCOPES, scopes.len() as u64);
         if request.purpose == Purpose::DryRun {
             return self.estimate(scopes).await;
         }
@@ -217,7 +270,10 @@ impl Orderer {
             by: caller.name().to_owned(),
         };
         let told = Told::of(&order);
-        let receipt = self.purges.submit(order).await?;
+        let receipt = {
+            let _commit = ordering.trace().stage(Stage::Commit);
+            self.purges.submit(order).await?
+        };
         told.tell(&receipt);
         Ok(Done::Receipt(receipt))
     }
@@ -237,9 +293,9 @@ impl Orderer {
         let turn = self.dry_runs.clone().try_acquire_owned();
         let turn = turn.map_err(|_| Refusal::DryRuns)?;
         let (places, count) = (self.places.clone(), scopes.len());
-        // Its own task, because the counting goes on when its caller has gone: so long it holds its turn.
-        let counting = tokio::spawn(async move {
-            let estimate = places.estimate(scopes).await;
+        // The counting goes on when its caller has gone: so long it holds its turn.
+        let counting = spawn_blocking(move || {
+            let estimate = places.estimate(&scopes);
             drop(turn);
             estimate
         });

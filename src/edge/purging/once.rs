@@ -43,6 +43,10 @@ impl Once {
         }
     }
 
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// With what the order comes to.
     pub(super) fn key(self, scopes: &[Scope], mode: Mode, minimum: Option<&Minimum>) -> OnceKey {
         OnceKey {

@@ -5,7 +5,7 @@
 
 use super::Done;
 use super::refusal::Refusal;
-use crate::base::metrics::Outcome;
+use crate::base::metrics::{Outcome, Rejection};
 use crate::edge::respond::{Manner, Reply};
 use crate::http::cache_status::CacheStatus;
 use crate::purge::OrderError;
@@ -102,7 +102,7 @@ impl Response {
         response
     }
 
-    fn json(status: StatusCode, body: &impl Serialize) -> Self {
+    pub(in crate::edge) fn json(status: StatusCode, body: &impl Serialize) -> Self {
         let mut text = serde_json::to_vec(body).expect("writing to memory can not fail");
         text.push(b'\n');
         let headers = HeaderMap::from_iter([(header::CONTENT_TYPE, JSON), (header::CACHE_CONTROL, NO_STORE)]);
@@ -114,7 +114,7 @@ impl Response {
     }
 
     /// Which methods are answered (RFC 9110 section 9.3.7).
-    pub(super) fn options(allowed: &'static str) -> Self {
+    pub(in crate::edge) fn options(allowed: &'static str) -> Self {
         let allowed = HeaderValue::from_static(allowed);
         Response {
             status: StatusCode::OK,
@@ -125,7 +125,10 @@ impl Response {
 
     /// As the edge listener answers.
     pub(super) fn into_reply(self, outcome: Outcome, manner: &Manner) -> Reply {
-        let mut reply = manner.plain(self.status, outcome, String::new());
+        let mut reply = match outcome {
+            Outcome::Refused => manner.reject(self.status, Rejection::Purge, String::new()),
+            outcome => manner.plain(self.status, outcome, String::new()),
+        };
         let status = CacheStatus::Local { detail: "purge" };
         reply.headers.insert(CACHE_STATUS, status.render(&manner.name));
         reply

@@ -7,7 +7,6 @@ use crate::purge::request::Target;
 use crate::scope::Scope;
 use crate::serve::Engine;
 use crate::serve::purging::{Estimate, Reach, ScopeError};
-use async_trait::async_trait;
 use std::collections::HashSet;
 use std::fmt;
 
@@ -18,16 +17,14 @@ const TOLD_MAX: usize = 5;
 const SHOWN_CHARS_MAX: usize = 200;
 
 /// Where URLs lead, and what is stored there.
-#[async_trait]
 pub(crate) trait Places: Send + Sync {
     /// What a target covers.
     fn scope(&self, target: &Target) -> Result<Scope, ScopeError>;
 
-    /// What a purge would hit.
-    async fn estimate(&self, scopes: Vec<Scope>) -> Estimate;
+    /// What a purge would hit. Blocking.
+    fn estimate(&self, scopes: &[Scope]) -> Estimate;
 }
 
-#[async_trait]
 impl Places for Engine {
     fn scope(&self, target: &Target) -> Result<Scope, ScopeError> {
         match target {
@@ -40,8 +37,8 @@ impl Places for Engine {
         }
     }
 
-    async fn estimate(&self, scopes: Vec<Scope>) -> Estimate {
-        Engine::estimate(self, scopes).await
+    fn estimate(&self, scopes: &[Scope]) -> Estimate {
+        Engine::estimate(self, scopes)
     }
 }
 

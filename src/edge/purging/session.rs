@@ -5,10 +5,11 @@
 
 use super::body::Sender;
 use super::refusal::Refusal;
-use super::{Entrance, Orderer, Response};
-use crate::base::metrics::Outcome;
+use super::{Done, Entrance, Orderer, Response};
+use crate::base::metrics::{Label, Outcome};
 use crate::edge::request_body::SessionBody;
 use crate::edge::respond::{Manner, Reply};
+use crate::trace::{Trace, attribute};
 use http::{HeaderMap, Method};
 use pingora_core::protocols::http::ServerSession;
 use std::time::Duration;
@@ -55,9 +56,18 @@ impl Orderer {
         headers: &HeaderMap,
         write_deadline: Duration,
     ) -> Response {
+        let mut root = self.tracer.begin(headers);
         let mut body = SessionBody::new(session, u64::MAX, write_deadline);
-        let done = self.call(headers, &mut &mut body).await;
-        Response::of(&done).with_place(&done)
+        let done = self.call(headers, &mut &mut body, &root.trace()).await;
+        let response = Response::of(&done).with_place(&done);
+        root.word(attribute::HTTP_REQUEST_METHOD, "POST");
+        root.word(attribute::URL_PATH, ORDERS);
+        root.number(
+            attribute::HTTP_RESPONSE_STATUS_CODE,
+            response.status.as_u16().into(),
+        );
+        root.word(attribute::OUTCOME, outcome(&done).name());
+        response
     }
 
     /// Answers an order that came to the edge listener.
@@ -67,22 +77,27 @@ impl Orderer {
         entrance: Entrance,
         manner: &Manner,
         write_deadline: Duration,
+        trace: &Trace,
     ) -> Reply {
         let (method, headers) = (&session.req_header().method, session.req_header().headers.clone());
         let done = match entrance {
             Entrance::NotPosted => return not_posted(method).into_reply(Outcome::Refused, manner),
-            Entrance::Method { url } => self.purge(&headers, &url).await,
+            Entrance::Method { url } => self.purge(&headers, &url, trace).await,
             Entrance::Webhook { client } => {
                 let mut body = SessionBody::new(session, u64::MAX, write_deadline);
                 let headers = &headers;
-                self.deliver(Sender { client, headers }, &mut &mut body).await
+                self.deliver(Sender { client, headers }, &mut &mut body, trace)
+                    .await
             }
         };
-        let outcome = match done {
-            Ok(_) => Outcome::Purge,
-            Err(_) => Outcome::Refused,
-        };
-        Response::of(&done).into_reply(outcome, manner)
+        Response::of(&done).into_reply(outcome(&done), manner)
+    }
+}
+
+fn outcome(done: &Result<Done, Refusal>) -> Outcome {
+    match done {
+        Ok(_) => Outcome::Purge,
+        Err(_) => Outcome::Refused,
     }
 }
 

@@ -11,8 +11,8 @@ use crate::purge::request::Target;
 use crate::purge::scripted::{Script, ScriptedLog};
 use crate::purge::webhook::{sign, unused_secret};
 use crate::serve::purging::ScopeError;
+use crate::trace::UNRECORDED;
 use crate::upstream::BodyGone;
-use async_trait::async_trait;
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
 use serde_json::{Value, json};
@@ -36,7 +36,6 @@ impl OneHost {
     }
 }
 
-#[async_trait]
 impl Places for OneHost {
     fn scope(&self, target: &Target) -> Result<Scope, ScopeError> {
         let (host, path) = match target {
@@ -53,7 +52,7 @@ impl Places for OneHost {
         })
     }
 
-    async fn estimate(&self, scopes: Vec<Scope>) -> Estimate {
+    fn estimate(&self, scopes: &[Scope]) -> Estimate {
         Estimate {
             objects: scopes.len() as u64,
             bytes: 1000 * scopes.len() as u64,
@@ -209,7 +208,7 @@ impl World {
     }
 
     async fn call_of(&self, headers: &HeaderMap, body: &mut Pieces) -> Seen {
-        Seen::of(self.orderer.call(headers, body).await)
+        Seen::of(self.orderer.call(headers, body, &UNRECORDED).await)
     }
 
     /// What an attempt of the webhook carries.
@@ -225,7 +224,7 @@ impl World {
     async fn deliver(&self, headers: &HeaderMap, body: &str) -> Seen {
         Seen::of(
             self.orderer
-                .deliver(from(1, headers), &mut Pieces::of(body))
+                .deliver(from(1, headers), &mut Pieces::of(body), &UNRECORDED)
                 .await,
         )
     }
@@ -511,7 +510,7 @@ async fn a_whole_body_is_waited_for_no_longer_than_its_deadline_however_it_comes
     }
     for mut body in [never(), slow()] {
         let headers = world.signed("msg_1", now_s(), EVENT);
-        let delivering = world.orderer.deliver(from(1, &headers), &mut body);
+        let delivering = world.orderer.deliver(from(1, &headers), &mut body, &UNRECORDED);
         let done = tokio::time::timeout(Duration::from_secs(11), delivering).await;
         Seen::of(done.unwrap()).expect(408, "body_late");
         assert_eq!(limits.places.available_permits(), room);
@@ -693,7 +692,7 @@ async fn purge_is_of_one_url_soft_or_exact_as_its_headers_say() {
     ] {
         let mut all = headers(&lines);
         all.extend(bearing("aqk_url"));
-        let seen = Seen::of(world.orderer.purge(&all, url).await);
+        let seen = Seen::of(world.orderer.purge(&all, url, &UNRECORDED).await);
         assert_eq!(seen.status, 200, "{}", seen.body);
         let purge = world.log.entries().pop().unwrap().purges.remove(0);
         assert_eq!((purge.scopes, purge.mode), (vec![scope], mode), "{lines:?}");
@@ -707,7 +706,7 @@ async fn purge_is_of_one_url_soft_or_exact_as_its_headers_say() {
     ] {
         let mut all = bearing("aqk_url");
         all.insert("fastly-soft-purge", HeaderValue::from_static(value));
-        let seen = Seen::of(world.orderer.purge(&all, url).await);
+        let seen = Seen::of(world.orderer.purge(&all, url, &UNRECORDED).await);
         assert_eq!(seen.status, 200, "{}", seen.body);
         let purge = world.log.entries().pop().unwrap().purges.remove(0);
         assert_eq!(purge.mode, mode, "{value:?}");
@@ -716,12 +715,12 @@ async fn purge_is_of_one_url_soft_or_exact_as_its_headers_say() {
         let mut all = bearing("aqk_url");
         all.append(name, HeaderValue::from_static("1"));
         all.append(name, HeaderValue::from_static("0"));
-        Seen::of(world.orderer.purge(&all, url).await).expect(400, "contradiction");
+        Seen::of(world.orderer.purge(&all, url, &UNRECORDED).await).expect(400, "contradiction");
     }
-    Seen::of(world.orderer.purge(&bearing("aqk_tag"), url).await).expect(403, "not_allowed");
-    Seen::of(world.orderer.purge(&HeaderMap::new(), url).await).expect(401, "unauthorized");
+    Seen::of(world.orderer.purge(&bearing("aqk_tag"), url, &UNRECORDED).await).expect(403, "not_allowed");
+    Seen::of(world.orderer.purge(&HeaderMap::new(), url, &UNRECORDED).await).expect(401, "unauthorized");
     let wildcard = "http://shop.example/*.jpg";
-    Seen::of(world.orderer.purge(&bearing(KEY), wildcard).await).expect(501, "wildcard");
+    Seen::of(world.orderer.purge(&bearing(KEY), wildcard, &UNRECORDED).await).expect(501, "wildcard");
 }
 
 const EVENT: &str = r#"{"type": "purge", "timestamp": "2026-01-01T00:00:00Z", "data": {"tags": ["a"]}}"#;
@@ -783,7 +782,10 @@ async fn a_webhook_that_is_not_proven_is_refused() {
         .await
         .expect(400, "bad_webhook_header");
     let mut body = Pieces::of(EVENT);
-    let done = world.orderer.deliver(from(1, &HeaderMap::new()), &mut body).await;
+    let done = world
+        .orderer
+        .deliver(from(1, &HeaderMap::new()), &mut body, &UNRECORDED)
+        .await;
     assert!(
         done.is_err() && !body.asked,
         "without a signature nothing is read"
@@ -855,8 +857,9 @@ async fn small_orders_pass_while_large_bodies_of_the_unknown_are_held_up() {
                 .await
         }
     };
+    // From other addresses than the orders.
     let mut held = Vec::new();
-    while let Ok(body) = flood(held.len() as u8).await {
+    while let Ok(body) = flood(100 + held.len() as u8).await {
         held.push(body);
     }
     assert_eq!(held.len(), 3);
@@ -902,7 +905,7 @@ async fn one_client_has_so_many_bodies_under_way_and_another_is_not_held_up() {
 
 /// Somebody whom nobody knows keeps the verifier busy.
 #[tokio::test]
-async fn a_webhook_waits_for_its_turn_to_be_verified_and_nothing_else_does() {
+async fn a_large_webhook_waits_for_its_turn_to_be_verified_and_nothing_else_does() {
     let world = world();
     let turn = world
         .orderer
@@ -912,14 +915,69 @@ async fn a_webhook_waits_for_its_turn_to_be_verified_and_nothing_else_does() {
         .acquire_owned()
         .await
         .unwrap();
-    let headers = world.signed("msg_1", now_s(), EVENT);
-    let mut waiting = std::pin::pin!(world.deliver(&headers, EVENT));
+    let large = EVENT.to_owned() + &" ".repeat(16 * 1024);
+    let headers = world.signed("msg_1", now_s(), &large);
+    let mut waiting = std::pin::pin!(world.deliver(&headers, &large));
     let polled = futures::poll!(&mut waiting);
     assert!(polled.is_pending());
     assert_eq!(world.call(json!({"tags": ["b"]})).await.status, 200);
+    let small = world.deliver(&world.signed("msg_2", now_s(), EVENT), EVENT).await;
+    assert_eq!(small.status, 200, "{}", small.body);
     assert!(futures::poll!(&mut waiting).is_pending());
     drop(turn);
     assert_eq!(waiting.await.status, 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_turn_that_does_not_come_is_waited_for_no_longer_than_a_body() {
+    let world = world();
+    let _turn = world
+        .orderer
+        .verifier
+        .turns
+        .clone()
+        .acquire_owned()
+        .await
+        .unwrap();
+    let large = EVENT.to_owned() + &" ".repeat(16 * 1024);
+    let headers = world.signed("msg_1", now_s(), &large);
+    world.deliver(&headers, &large).await.expect(503, "busy");
+}
+
+#[tokio::test]
+async fn who_replays_a_webhook_takes_no_turn_of_its_sender() {
+    let world = world_with(|config| {
+        config.rate_max = 1;
+        config.burst_max = 2;
+        config.remembered_max = 1000;
+    });
+    let seen = world.signed("msg_1", now_s(), EVENT);
+    assert_eq!(world.deliver(&seen, EVENT).await.status, 200);
+    for _ in 0..5 {
+        world.deliver(&seen, EVENT).await.expect(409, "replayed");
+    }
+    let next = world.deliver(&world.signed("msg_2", now_s(), EVENT), EVENT).await;
+    assert_eq!(next.status, 200, "{}", next.body);
+}
+
+#[tokio::test]
+async fn one_client_takes_so_much_of_the_room_however_few_its_bodies() {
+    let world = world_with(|config| {
+        config.body_bytes_max = ByteSize::kib(64);
+        config.bodies_bytes_max = ByteSize::kib(512);
+    });
+    let (limits, headers) = (&world.orderer.bodies, HeaderMap::new());
+    let read = |address: u8| {
+        let headers = &headers;
+        async move {
+            limits
+                .read_of_unknown(from(address, headers), &mut Pieces::of("x".repeat(64 * 1024)))
+                .await
+        }
+    };
+    let _held = [read(1).await.unwrap(), read(1).await.unwrap()];
+    assert!(matches!(read(1).await, Err(Refusal::Crowded)));
+    assert!(read(2).await.is_ok());
 }
 
 #[tokio::test]

@@ -7,12 +7,14 @@
 //! mark          how far the log was agreed on
 //! ```
 //!
-//! Invariants: two processes never share a directory; a log is begun only where there is none, so that a file that is cut
-//! off, even to nothing, is never taken for a new one. It does not know what the database holds.
+//! The witness, a second mark, lies with the cache and not here: who puts the whole directory back puts the mark back too.
+//!
+//! Invariants: two processes never share a directory, nor a witness; a log is begun only where there is none, so that a file
+//! that is cut off, even to nothing, is never taken for a new one. It does not know what the database holds.
 
-use super::LogError;
 use super::mark::{self, Mark};
 use super::store::{Check, Failure, Medium, begin, builder};
+use super::{LogError, Place};
 use redb::backends::InMemoryBackend;
 use redb::{Database, StorageBackend};
 use rustix::fs::{Advice, fadvise};
@@ -27,6 +29,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 const DIRECTORY_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 
+/// The name of the second mark, in the cache's directory.
+const WITNESS: &str = "purges.mark";
+
 /// What is read at once.
 const COPY_BYTES: usize = 1 << 20;
 
@@ -38,6 +43,7 @@ pub(super) struct Directory {
     path: PathBuf,
     lock: File,
     mark: File,
+    witness: Option<File>,
     was_opened: AtomicBool,
 }
 
@@ -81,6 +87,10 @@ impl Medium for Memory {
         None
     }
 
+    fn witness(&self) -> Option<Mark> {
+        None
+    }
+
     fn set_mark(&self, _mark: Mark) -> io::Result<()> {
         Ok(())
     }
@@ -90,27 +100,20 @@ impl Medium for Memory {
 
 impl Directory {
     /// Creates the directory where it is missing, and takes it. Blocking.
-    pub(super) fn take(path: &Path) -> Result<Self, LogError> {
-        let unusable = |error: io::Error| LogError::Open {
-            directory: path.into(),
-            cause: error.to_string(),
-        };
-        let mut directory = DirBuilder::new();
-        let made = directory.recursive(true).mode(DIRECTORY_MODE).create(path);
-        made.map_err(unusable)?;
-        let lock = own_file(&path.join("lock")).map_err(unusable)?;
-        match lock.try_lock() {
-            Ok(()) => Ok(Directory {
-                path: path.into(),
-                mark: own_file(&path.join("mark")).map_err(unusable)?,
-                lock,
-                was_opened: AtomicBool::new(false),
-            }),
-            Err(TryLockError::WouldBlock) => Err(LogError::Locked {
-                directory: path.into(),
-            }),
-            Err(TryLockError::Error(error)) => Err(unusable(error)),
-        }
+    pub(super) fn take(place: &Place) -> Result<Self, LogError> {
+        let path = &place.directory;
+        let in_log = |error| refusal(path, error);
+        // Locked apart: two logs of one cache would each take the other's note for its own.
+        let witness = |cache: &PathBuf| locked_file(cache, WITNESS).map_err(|error| refusal(cache, error));
+        Ok(Directory {
+            path: path.clone(),
+            lock: locked_file(path, "lock").map_err(in_log)?,
+            mark: own_file(&path.join("mark"))
+                .map_err(TryLockError::Error)
+                .map_err(in_log)?,
+            witness: place.witness.as_ref().map(witness).transpose()?,
+            was_opened: AtomicBool::new(false),
+        })
     }
 
     fn file(&self) -> PathBuf {
@@ -129,6 +132,17 @@ impl Directory {
     }
 }
 
+fn refusal(directory: &Path, error: TryLockError) -> LogError {
+    let directory = directory.to_owned();
+    match error {
+        TryLockError::WouldBlock => LogError::Locked { directory },
+        TryLockError::Error(error) => LogError::Open {
+            directory,
+            cause: error.to_string(),
+        },
+    }
+}
+
 impl Medium for Directory {
     fn open(&self, check: Check<'_>) -> Result<Database, Failure> {
         match File::open(self.file()) {
@@ -137,6 +151,10 @@ impl Medium for Directory {
                     forget_cached(&file);
                 }
                 try_copy(&file, check)?;
+                if let Some(witness) = &self.witness {
+                    // Once for each start: what a process has noted outlives a power loss from the next one on.
+                    witness.sync_data()?;
+                }
                 Ok(builder().open(self.file())?)
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => self.create(),
@@ -145,20 +163,43 @@ impl Medium for Directory {
     }
 
     fn mark(&self) -> Option<Mark> {
-        let mut bytes = [0; mark::BYTES];
-        self.mark.read_exact_at(&mut bytes, 0).ok()?;
-        Mark::from_bytes(&bytes)
+        read_mark(&self.mark)
+    }
+
+    fn witness(&self) -> Option<Mark> {
+        read_mark(self.witness.as_ref()?)
     }
 
     fn set_mark(&self, mark: Mark) -> io::Result<()> {
-        self.mark.write_all_at(&mark.to_bytes(), 0)
+        let bytes = mark.to_bytes();
+        let marked = self.mark.write_all_at(&bytes, 0);
+        let witnessed = self.witness.as_ref().map(|file| file.write_all_at(&bytes, 0));
+        witnessed.unwrap_or(Ok(())).and(marked)
     }
 
     fn release(&self) {
-        if let Err(error) = self.lock.unlock() {
-            tracing::warn!(directory = %self.path.display(), %error, "the lock goes only with the process");
+        for file in [Some(&self.lock), self.witness.as_ref()].into_iter().flatten() {
+            if let Err(error) = file.unlock() {
+                tracing::warn!(directory = %self.path.display(), %error, "a lock goes only with the process");
+            }
         }
     }
+}
+
+/// The file, which is created with its directory where it is missing, locked.
+fn locked_file(directory: &Path, name: &str) -> Result<File, TryLockError> {
+    let mut created = DirBuilder::new();
+    let created = created.recursive(true).mode(DIRECTORY_MODE).create(directory);
+    let file = created.and_then(|()| own_file(&directory.join(name)));
+    let file = file.map_err(TryLockError::Error)?;
+    file.try_lock()?;
+    Ok(file)
+}
+
+fn read_mark(file: &File) -> Option<Mark> {
+    let mut bytes = [0; mark::BYTES];
+    file.read_exact_at(&mut bytes, 0).ok()?;
+    Mark::from_bytes(&bytes)
 }
 
 fn own_file(path: &Path) -> io::Result<File> {

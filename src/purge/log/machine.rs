@@ -6,9 +6,9 @@
 use super::storage::{CommittedAt, read_single, write_single};
 use super::store::{Failure, Key, SNAPSHOT, Store, blocking, failed};
 use super::types::{Entry, LogId, SnapshotMeta, StorageError, StoredMembership, Types, purge_index};
-use crate::base::clock;
+use crate::base::clock::{self, Timestamp};
 use crate::base::metrics::Metrics;
-use crate::purge::order::Batch;
+use crate::purge::order::Newcomers;
 use crate::purge::remembered::Ends;
 use crate::purge::state::{self, Outcome, State};
 use openraft::storage::{RaftStateMachine, Snapshot};
@@ -58,8 +58,12 @@ impl Applied {
         self.state.ends()
     }
 
-    pub(super) fn surplus(&self, batch: &Batch) -> Vec<usize> {
-        self.state.surplus(batch)
+    pub(super) fn told(&self) -> Timestamp {
+        self.state.told()
+    }
+
+    pub(super) fn surplus(&self, newcomers: &Newcomers) -> Vec<usize> {
+        self.state.surplus(newcomers)
     }
 
     #[cfg(test)]

@@ -26,13 +26,23 @@ mod tests_disk;
 #[cfg(test)]
 mod tests_restart;
 
-use super::order::Batch;
-use super::remembered::Settled;
+use super::order::{Batch, Newcomers};
+use super::remembered::{Known, Settled};
 use super::state::Outcome;
+use crate::base::clock::Timestamp;
 use crate::base::epoch::{Incarnation, PurgeIndex};
 use crate::purge::order::PurgeId;
 use async_trait::async_trait;
 use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Where the log lies.
+#[derive(Clone, Debug)]
+pub struct Place {
+    pub directory: PathBuf,
+    /// Of the cache that it is the log of: there is noted how far it went, out of reach of who puts an older log back.
+    pub witness: Option<PathBuf>,
+}
 
 /// Why the log can not be opened, or does not take an entry.
 #[derive(Debug, thiserror::Error)]
@@ -69,14 +79,20 @@ pub trait InvalidationLog: Send + Sync {
     /// When that can not be found out.
     async fn barrier(&self) -> Result<PurgeIndex, LogError>;
 
-    /// Which purges of a batch ask to be known again where no more can be, by their place in it: they are not to be appended.
+    /// Which of those that are to be appended ask to be known again where no more can be, by their place: they are not to be.
     ///
     /// # Errors
     /// When that can not be found out.
-    async fn surplus(&self, batch: Batch) -> Result<Vec<usize>, LogError>;
+    async fn surplus(&self, newcomers: Newcomers) -> Result<Vec<usize>, LogError>;
+
+    /// The time that its entries had told when it was opened.
+    fn told(&self) -> Timestamp;
 
     /// What came of a purge, as long as that is remembered. Takes no time, whatever the log is at.
     fn settled(&self, id: &PurgeId) -> Option<Settled>;
+
+    /// What came of the request of this name, if what was signed at `sent_at_s` is no later attempt of it.
+    fn replayed(&self, name: &str, sent_at_s: u64) -> Option<Arc<Known>>;
 
     /// Returns when the log takes nothing any more, and never will: it is closed, or beyond repair.
     async fn ended(&self);

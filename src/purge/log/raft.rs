@@ -15,12 +15,13 @@ use super::machine::Applied;
 use super::running::{Running, Setup, raft_config};
 use super::store::{Failure, Medium, blocking};
 use super::types::purge_index;
-use super::{InvalidationLog, LogError};
+use super::{InvalidationLog, LogError, Place};
+use crate::base::clock::Timestamp;
 use crate::base::epoch::{Incarnation, PurgeIndex};
 use crate::base::metrics::Metrics;
 use crate::purge::config::Config;
-use crate::purge::order::{Batch, PurgeId};
-use crate::purge::remembered::{Ends, Settled};
+use crate::purge::order::{Batch, Newcomers, PurgeId};
+use crate::purge::remembered::{Ends, Known, Settled};
 use crate::purge::state::{Outcome, State};
 use async_trait::async_trait;
 use openraft::error::RaftError;
@@ -39,21 +40,22 @@ const PENDING_BYTES_MAX: u64 = 64 << 20;
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 const RETRY_MAX: Duration = Duration::from_secs(5);
 
-/// Opens the log in `directory`, or in memory without one, and applies what is committed.
+/// Opens the log in `place`, or in memory without one, and applies what is committed.
 ///
 /// # Errors
 /// When it can not be read, or is another process's; it is left alone then.
 pub async fn open(
     config: &Config,
-    directory: Option<&Path>,
+    place: Option<Place>,
     state: State,
     metrics: Arc<Metrics>,
 ) -> Result<Arc<dyn InvalidationLog>, LogError> {
-    let medium: Arc<dyn Medium> = match directory {
-        Some(directory) => Arc::new(take(directory).await?),
+    let directory = place.as_ref().map(|place| place.directory.clone());
+    let medium: Arc<dyn Medium> = match place {
+        Some(place) => Arc::new(take(place).await?),
         None => Arc::new(Memory::new()),
     };
-    let place = directory.map_or_else(|| PathBuf::from("memory"), Path::to_path_buf);
+    let directory = directory.unwrap_or_else(|| PathBuf::from("memory"));
     let setup = Setup {
         medium,
         config: Arc::new(raft_config(config)),
@@ -61,14 +63,14 @@ pub async fn open(
         pending_bytes_max: PENDING_BYTES_MAX,
         metrics,
     };
-    Ok(Arc::new(Log::open(setup, &place).await?))
+    Ok(Arc::new(Log::open(setup, &directory).await?))
 }
 
-async fn take(directory: &Path) -> Result<Directory, LogError> {
-    let path = directory.to_path_buf();
-    let taking = tokio::task::spawn_blocking(move || Directory::take(&path));
+async fn take(place: Place) -> Result<Directory, LogError> {
+    let directory = place.directory.clone();
+    let taking = tokio::task::spawn_blocking(move || Directory::take(&place));
     taking.await.map_err(|error| LogError::Open {
-        directory: directory.into(),
+        directory,
         cause: error.to_string(),
     })?
 }
@@ -78,6 +80,7 @@ pub(super) struct Log {
     applied: Arc<Mutex<Applied>>,
     phase: Arc<RwLock<Phase>>,
     ends: Ends,
+    told: Timestamp,
     stop: CancellationToken,
     ended: CancellationToken,
     supervisor: Mutex<Option<JoinHandle<()>>>,
@@ -127,12 +130,16 @@ impl Log {
             stop: CancellationToken::new(),
         };
         let ended = CancellationToken::new();
-        let ends = supervisor.setup.applied.lock().ends();
+        let (ends, told) = {
+            let applied = supervisor.setup.applied.lock();
+            (applied.ends(), applied.told())
+        };
         Ok(Log {
             incarnation: supervisor.incarnation,
             applied: supervisor.setup.applied.clone(),
             phase: supervisor.phase.clone(),
             ends,
+            told,
             stop: supervisor.stop.clone(),
             ended: ended.clone(),
             supervisor: Mutex::new(Some(tokio::spawn(supervisor.supervise(ended.drop_guard())))),
@@ -177,15 +184,23 @@ impl InvalidationLog for Log {
         }
     }
 
-    async fn surplus(&self, batch: Batch) -> Result<Vec<usize>, LogError> {
+    async fn surplus(&self, newcomers: Newcomers) -> Result<Vec<usize>, LogError> {
         let applied = self.applied.clone();
         // It may have to wait for a snapshot.
-        let looking = blocking(move || Ok(applied.lock().surplus(&batch)));
+        let looking = blocking(move || Ok(applied.lock().surplus(&newcomers)));
         looking.await.map_err(refusal)
+    }
+
+    fn told(&self) -> Timestamp {
+        self.told
     }
 
     fn settled(&self, id: &PurgeId) -> Option<Settled> {
         self.ends.settled(id)
+    }
+
+    fn replayed(&self, name: &str, sent_at_s: u64) -> Option<Arc<Known>> {
+        self.ends.replayed(name, sent_at_s)
     }
 
     async fn ended(&self) {

@@ -122,6 +122,7 @@ impl Running {
             let nothing = Batch {
                 // The log's clock is moved by purges alone, whose times are looked at.
                 at: Timestamp::ZERO,
+                wall: Timestamp::ZERO,
                 recall: Recall::ALL,
                 purges: Vec::new(),
             };

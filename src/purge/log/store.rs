@@ -19,7 +19,7 @@ use uuid::Uuid;
 const CACHE_BYTES: usize = 8 << 20;
 
 /// Of everything that is written here; another is refused.
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 
 /// What there is one of: see the constants of [`Key`].
 pub(super) const SINGLES: TableDefinition<&str, &[u8]> = TableDefinition::new("singles");
@@ -64,10 +64,13 @@ pub(super) trait Medium: Send + Sync + 'static {
     /// When it can not be told what is there, or `check` finds it wanting; then it is left alone.
     fn open(&self, check: Check<'_>) -> Result<Database, Failure>;
 
-    /// What [`Medium::set_mark`] noted last, if that is known.
+    /// What [`Medium::set_mark`] noted last beside the log, if that is known.
     fn mark(&self) -> Option<Mark>;
 
-    /// Notes it, so that it outlives the process. It need not outlive the machine. Blocking.
+    /// What it noted last with the cache, whatever log was there at the time.
+    fn witness(&self) -> Option<Mark>;
+
+    /// Notes it in both places, so that it outlives the process. It need not outlive the machine. Blocking.
     ///
     /// # Errors
     /// When it is not noted; an earlier one still is.
@@ -97,11 +100,12 @@ impl Store {
         check_whole: fn(&Database, Option<u64>) -> Result<(), Failure>,
     ) -> Result<Arc<Self>, Failure> {
         blocking(move || {
-            let mark = medium.mark();
+            let (mark, witness) = (medium.mark(), medium.witness());
             let check = |database: &Database| match known(database)? {
                 Some(incarnation) => {
                     let mark = mark.filter(|mark| mark.incarnation == incarnation);
-                    check_whole(database, mark.map(|mark| mark.index))
+                    let witness = testimony(witness, incarnation)?;
+                    check_whole(database, mark.map(|mark| mark.index).max(witness))
                 }
                 None => Ok(()),
             };
@@ -129,7 +133,7 @@ impl Store {
         let incarnation = self.incarnation;
         let marking = blocking(move || Ok(medium.set_mark(Mark { incarnation, index })?));
         if let Err(error) = marking.await {
-            tracing::debug!(%error, "how far the log of purges goes is not noted");
+            tracing::warn!(%error, "how far the log of purges goes is not noted: an older copy of it would pass for whole");
         }
     }
 
@@ -214,6 +218,17 @@ pub(super) fn begin(database: &Database) -> Result<[u8; 16], Failure> {
     }
     write.commit().map_err(failed)?;
     Ok(incarnation)
+}
+
+/// What the witness says of the log of `incarnation`. One that the cache was used without lacks what was purged meanwhile.
+fn testimony(witness: Option<Mark>, incarnation: [u8; 16]) -> Result<Option<u64>, Failure> {
+    match witness {
+        Some(witness) if witness.incarnation != incarnation => {
+            let text = "the cache was used with another log since: this one lacks what was purged meanwhile";
+            Err(Failure::Damaged(text.to_owned()))
+        }
+        witness => Ok(witness.map(|witness| witness.index)),
+    }
 }
 
 /// `None`: nothing was ever written there.

@@ -39,8 +39,16 @@ pub(super) fn purge(path: &str) -> Purge {
 pub(super) fn batch(purges: Vec<Purge>) -> Batch {
     Batch {
         at: clock::now(),
+        wall: clock::now(),
         recall: Recall::of(&Config::default()),
         purges,
+    }
+}
+
+pub(super) fn without_witness(directory: &Path) -> Place {
+    Place {
+        directory: directory.into(),
+        witness: None,
     }
 }
 
@@ -52,10 +60,14 @@ pub(super) struct Opened {
 
 impl Opened {
     pub(super) async fn try_at(directory: Option<&Path>, config: &Config) -> Result<Self, LogError> {
+        Self::try_in(directory.map(without_witness), config).await
+    }
+
+    pub(super) async fn try_in(place: Option<Place>, config: &Config) -> Result<Self, LogError> {
         let tables = Arc::new(Tables::new(config.scopes_max, config.minimums_max));
         let metrics = Arc::new(Metrics::new());
         let state = State::new(tables.clone(), keeping());
-        let log = open(config, directory, state, metrics.clone()).await?;
+        let log = open(config, place, state, metrics.clone()).await?;
         Ok(Opened { log, tables, metrics })
     }
 
@@ -123,7 +135,7 @@ fn rows(directory: &Path) -> (u64, u64) {
 async fn purge_until_a_snapshot(directory: &Path, config: &Config, pending_bytes_max: u64) -> Arc<Tables> {
     let tables = Arc::new(Tables::new(config.scopes_max, config.minimums_max));
     let setup = Setup {
-        medium: Arc::new(Directory::take(directory).unwrap()),
+        medium: Arc::new(Directory::take(&without_witness(directory)).unwrap()),
         config: Arc::new(raft_config(config)),
         applied: Arc::new(Mutex::new(Applied::new(State::new(tables.clone(), keeping())))),
         pending_bytes_max,
@@ -158,6 +170,7 @@ async fn a_replay_under_another_configuration_loses_no_purge() {
     let life = Duration::from_secs(100);
     let asked_at = |seconds: u64| Batch {
         at: Timestamp::from_secs(1_000_000 + seconds),
+        wall: Timestamp::from_secs(1_000_000 + seconds),
         recall: Recall {
             life,
             believed: life,

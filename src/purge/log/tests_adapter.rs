@@ -4,7 +4,7 @@ use super::directory::Directory;
 use super::machine::{Applied, Machine};
 use super::storage::{CommittedAt, Storage, check_whole};
 use super::store::Store;
-use super::tests::keeping;
+use super::tests::{keeping, without_witness};
 use super::types::{StorageError, Types};
 use crate::base::metrics::Metrics;
 use crate::purge::state::State;
@@ -19,7 +19,7 @@ struct InDirectories;
 impl StoreBuilder<Types, Storage, Machine, TempDir> for InDirectories {
     async fn build(&self) -> Result<(TempDir, Storage, Machine), StorageError> {
         let place = tempfile::tempdir().unwrap();
-        let directory = Directory::take(place.path()).unwrap();
+        let directory = Directory::take(&without_witness(place.path())).unwrap();
         let store = Store::open(Arc::new(directory), check_whole).await?;
         let state = State::new(Arc::new(Tables::new(1000, 1000)), keeping());
         let applied = Arc::new(Mutex::new(Applied::new(state)));

@@ -150,6 +150,7 @@ fn work(number: u64) -> Batch {
     };
     Batch {
         at: Timestamp::from_secs(1_000_000 + number * 86_400 * 2),
+        wall: Timestamp::from_secs(1_000_000 + number * 86_400 * 2),
         recall: Recall::of(&Config::default()),
         purges: vec![purge(&format!("/{number}")), tagged],
     }

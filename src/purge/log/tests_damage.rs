@@ -152,6 +152,97 @@ async fn an_older_copy_of_the_log_is_refused() {
     assert!(fs::read(&file).unwrap() == older);
 }
 
+/// A cache, its log elsewhere, and what was noted of the log with the cache.
+struct Cache(TempDir);
+
+impl Cache {
+    fn new() -> Self {
+        Cache(tempfile::tempdir().unwrap())
+    }
+
+    fn log(&self) -> PathBuf {
+        self.0.path().join("log")
+    }
+
+    async fn try_open(&self) -> Result<Opened, LogError> {
+        let place = Place {
+            directory: self.log(),
+            witness: Some(self.0.path().join("cache")),
+        };
+        Opened::try_in(Some(place), &Config::default()).await
+    }
+
+    /// Closes the log again.
+    async fn purge(&self, paths: &[&str]) {
+        let opened = self.try_open().await.unwrap();
+        for path in paths {
+            opened.purge(path).await;
+        }
+        opened.log.close().await;
+    }
+
+    /// Moves the log to another place, or back.
+    fn move_log(&self, from: &str, to: &str) {
+        fs::rename(self.0.path().join(from), self.0.path().join(to)).unwrap();
+    }
+
+    fn copy_log(&self) {
+        let copy = self.0.path().join("copy");
+        fs::create_dir(&copy).unwrap();
+        for name in ["log.redb", "mark", "lock"] {
+            fs::copy(self.log().join(name), copy.join(name)).unwrap();
+        }
+    }
+
+    async fn refusal(&self) -> String {
+        let refused = self.try_open().await.err().unwrap().to_string();
+        assert!(refused.contains("move the whole directory away"), "{refused}");
+        refused
+    }
+}
+
+#[tokio::test]
+async fn an_older_copy_of_the_whole_directory_is_refused_until_a_log_begins_anew() {
+    let cache = Cache::new();
+    cache.purge(&["/a"]).await;
+    cache.copy_log();
+    cache.purge(&["/b"]).await;
+    cache.move_log("log", "whole");
+    cache.move_log("copy", "log");
+    assert!(cache.refusal().await.contains("older copy"));
+    fs::remove_dir_all(cache.log()).unwrap();
+    cache.purge(&["/c"]).await;
+    cache.purge(&[]).await;
+}
+
+#[tokio::test]
+async fn a_log_that_is_put_back_after_another_has_begun_is_refused() {
+    let cache = Cache::new();
+    cache.purge(&["/a"]).await;
+    cache.move_log("log", "first");
+    cache.purge(&["/b"]).await;
+    cache.move_log("log", "second");
+    cache.move_log("first", "log");
+    assert!(cache.refusal().await.contains("used with another log"));
+    cache.move_log("log", "first");
+    cache.move_log("second", "log");
+    cache.purge(&["/c"]).await;
+}
+
+#[tokio::test]
+async fn two_logs_do_not_share_a_cache() {
+    let cache = Cache::new();
+    let opened = cache.try_open().await.unwrap();
+    let place = Place {
+        directory: cache.0.path().join("other"),
+        witness: Some(cache.0.path().join("cache")),
+    };
+    let other = Opened::try_in(Some(place), &Config::default()).await;
+    assert!(matches!(other.err().unwrap(), LogError::Locked { .. }));
+    opened.log.close().await;
+    cache.purge(&["/a"]).await;
+}
+
 #[tokio::test]
 async fn a_log_that_lacks_an_entry_is_refused() {
     for missing in [0, 2] {

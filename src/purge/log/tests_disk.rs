@@ -189,6 +189,10 @@ impl Medium for Disk {
         self.0.lock().mark
     }
 
+    fn witness(&self) -> Option<Mark> {
+        None
+    }
+
     fn set_mark(&self, mark: Mark) -> io::Result<()> {
         let mut inner = self.0.lock();
         if inner.mood == Mood::Off {

@@ -179,6 +179,10 @@ fn what_would_do_nothing_or_contradicts_itself_is_refused_by_its_name() {
             "min_version",
         ),
         (format!(r#"{{"files": ["h/a/*"], {etag}}}"#), "min_version"),
+        (
+            format!(r#"{{"files": ["h/a", "h/a?v=2"], {etag}}}"#),
+            "min_version",
+        ),
         (r#"{"files": ["a"], "min_version": {}}"#.into(), "min_version"),
         (
             r#"{"files": ["a"], "min_version": {"header": "v"}}"#.into(),
@@ -231,6 +235,19 @@ fn a_minimum_is_an_entity_tag_or_a_headers_number() {
         at_least: 42,
     };
     assert_eq!(minimum(r#"{"header": "X-Version", "at_least": 42}"#), expected);
+}
+
+/// An entity tag is of one URL, and a file with a query means its path with every query.
+#[test]
+fn with_an_entity_tag_a_file_that_has_a_query_is_exact() {
+    let etag = r#"{"etag": "\"v7\""}"#;
+    let exact = format!(r#"{{"files": ["h/a?v=2"], "exact": true, "min_version": {etag}}}"#);
+    assert!(parsed(&exact).unwrap().minimum.is_some());
+    let version = r#"{"header": "v", "at_least": 2}"#;
+    let every = format!(r#"{{"files": ["h/a?v=2"], "min_version": {version}}}"#);
+    assert!(parsed(&every).unwrap().minimum.is_some());
+    let fragment = format!(r#"{{"files": ["h/a#b?c"], "min_version": {etag}}}"#);
+    assert!(parsed(&fragment).unwrap().minimum.is_some());
 }
 
 #[test]

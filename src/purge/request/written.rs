@@ -1,6 +1,7 @@
 //! The JSON of an order, as it is written: Cloudflare's names, and Fastly's `surrogate_keys`.
 //!
-//! Invariant: no field is passed over, and none is known by its position: what has fields is an object. It does not know what may be ordered.
+//! Invariant: no field is passed over, and none is known by its position: what has fields is an object. It does not know
+//! what may be ordered.
 
 use super::super::order::{Minimum, Mode};
 use super::{PurgeRequest, Purpose, Reach, RequestError, Target};
@@ -13,9 +14,8 @@ use std::collections::HashSet;
 use std::fmt;
 use std::marker::PhantomData;
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-#[derive(Default)]
 pub(super) struct Written {
     files: Vec<File>,
     tags: Vec<String>,
@@ -108,6 +108,11 @@ impl Written {
         let has_prefix = || targets.iter().any(|target| matches!(target, Target::Prefix(_)));
         if minimum.is_some() && has_prefix() {
             return Err(MinVersion::not_with("goes with files that are no wildcards"));
+        }
+        let has_query = || targets.iter().any(Target::is_every_query_of_one);
+        if matches!(minimum, Some(Minimum::EntityTag(_))) && has_query() {
+            let cause = "is of one URL: with it, files that have a query need exact";
+            return Err(MinVersion::not_with(cause));
         }
         Ok(PurgeRequest {
             targets,
