@@ -20,6 +20,8 @@ pub enum Hole {
     RaiseEpoch,
     /// `foreign-incarnation`: entries of another incarnation keep their epoch.
     ForeignIncarnation,
+    /// `serve-retired`: a process that has handed over goes on serving what it had cached.
+    ServeRetired,
     /// `ack-before-apply`: orders are answered before they are in the log.
     AckBeforeApply,
     /// `tags-ignored`: no entry has tags.
@@ -43,6 +45,7 @@ mod open {
             "serve-stale-purged" => Hole::ServeStalePurged,
             "raise-epoch" => Hole::RaiseEpoch,
             "foreign-incarnation" => Hole::ForeignIncarnation,
+            "serve-retired" => Hole::ServeRetired,
             "ack-before-apply" => Hole::AckBeforeApply,
             "tags-ignored" => Hole::TagsIgnored,
             "forget-without-floor" => Hole::ForgetWithoutFloor,

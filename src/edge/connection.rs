@@ -11,7 +11,7 @@
 
 use super::config::Config;
 use super::date::{Date, position_of_date};
-use crate::base::metrics::Metrics;
+use crate::base::metrics::{Metrics, Protocol};
 use async_trait::async_trait;
 use bytes::{Buf, BytesMut};
 use parking_lot::Mutex;
@@ -32,6 +32,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 /// RFC 9113 section 3.4.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -49,17 +51,20 @@ pub(crate) struct Front<A> {
     idle: Duration,
     /// One permit for each connection that may be open.
     places: Arc<Semaphore>,
+    connections: TaskTracker,
     metrics: Arc<Metrics>,
 }
 
 impl<A> Front<A> {
-    pub(crate) fn new(http: A, config: &Config, metrics: Arc<Metrics>) -> Self {
+    /// Every open connection holds a token of `connections`.
+    pub(crate) fn new(http: A, config: &Config, connections: TaskTracker, metrics: Arc<Metrics>) -> Self {
         let idle = config.keepalive_idle.get();
         let places = Arc::new(Semaphore::new(config.connections_max));
         Front {
             http: Arc::new(http),
             idle,
             places,
+            connections,
             metrics,
         }
     }
@@ -68,8 +73,14 @@ impl<A> Front<A> {
 #[async_trait]
 impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Front<A> {
     async fn process_new(self: &Arc<Self>, stream: Stream, shutdown: &ShutdownWatch) -> Option<Stream> {
-        let place = self.places.clone().try_acquire_owned().ok()?;
+        let Ok(place) = self.places.clone().try_acquire_owned() else {
+            self.metrics.connections_refused.inc();
+            return None;
+        };
         self.metrics.connections.inc();
+        if let Some(protocol) = protocol_of_tls(&stream) {
+            self.metrics.connections_by_protocol[protocol].inc();
+        }
         let connection = Connection {
             stream,
             peeked: BytesMut::new(),
@@ -77,6 +88,7 @@ impl<A: HttpServerApp + Send + Sync + 'static> ServerApp for Front<A> {
             flow: Arc::default(),
             idle: self.idle,
             _place: place,
+            _token: self.connections.token(),
             metrics: self.metrics.clone(),
         };
         self.http.process_new(Box::new(connection), shutdown).await
@@ -93,7 +105,17 @@ struct Connection {
     flow: Arc<Flow>,
     idle: Duration,
     _place: OwnedSemaphorePermit,
+    _token: TaskTrackerToken,
     metrics: Arc<Metrics>,
+}
+
+/// As the handshake settled it; `None` in clear text, where the first bytes tell.
+fn protocol_of_tls(stream: &Stream) -> Option<Protocol> {
+    stream.get_ssl_digest()?;
+    Some(match stream.selected_alpn_proto() {
+        Some(ALPN::H2) => Protocol::Http2Tls,
+        _ => Protocol::Http1Tls,
+    })
 }
 
 /// What passes over a connection, seen from outside the session that owns it.
@@ -225,13 +247,18 @@ impl Connection {
 
 #[async_trait]
 impl Peek for Connection {
-    /// Leaves zeroes where fewer bytes than asked for settle the matter.
+    /// Leaves zeroes where fewer bytes than asked for settle the matter. Asked once for each connection in clear text.
     async fn try_peek(&mut self, buffer: &mut [u8]) -> io::Result<bool> {
         timeout(self.idle, self.peek_preface(buffer.len()))
             .await
             .map_err(io::Error::from)??;
         let seen = self.peeked.len().min(buffer.len());
         buffer[..seen].copy_from_slice(&self.peeked[..seen]);
+        let protocol = match *buffer == *PREFACE {
+            true => Protocol::Http2,
+            false => Protocol::Http1,
+        };
+        self.metrics.connections_by_protocol[protocol].inc();
         Ok(true)
     }
 }
@@ -366,6 +393,7 @@ pub(super) mod tests {
             flow: Arc::default(),
             idle: Duration::from_secs(5),
             _place: Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap(),
+            _token: TaskTracker::new().token(),
             metrics,
         };
         (connection, theirs)
@@ -390,6 +418,10 @@ pub(super) mod tests {
         let mut buffer = [0; PREFACE.len()];
         assert!(connection.try_peek(&mut buffer).await.unwrap());
         assert_ne!(buffer, PREFACE);
+        assert_eq!(
+            connection.metrics.connections_by_protocol[Protocol::Http1].get(),
+            1
+        );
         drop(theirs);
         let mut read = Vec::new();
         connection.read_to_end(&mut read).await.unwrap();
@@ -410,6 +442,10 @@ pub(super) mod tests {
         let mut buffer = [0; PREFACE.len()];
         assert!(connection.try_peek(&mut buffer).await.unwrap());
         assert_eq!(buffer, PREFACE);
+        assert_eq!(
+            connection.metrics.connections_by_protocol[Protocol::Http2].get(),
+            1
+        );
         drop(sending.await.unwrap());
     }
 

@@ -5,10 +5,12 @@
 
 use super::guard::expects_continue;
 use super::interim;
+use crate::base::metrics::RouteMetrics;
 use crate::upstream::{BodyGone, Interim, RequestBody};
 use bytes::Bytes;
 use http::header;
 use pingora_core::protocols::http::ServerSession;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub(crate) struct SessionBody<'a> {
@@ -20,6 +22,8 @@ pub(crate) struct SessionBody<'a> {
     awaited: bool,
     /// The client takes no more interim responses.
     deaf: bool,
+    /// `None`: of an order of a purge.
+    counted_for: Option<Arc<RouteMetrics>>,
 }
 
 impl<'a> SessionBody<'a> {
@@ -33,6 +37,15 @@ impl<'a> SessionBody<'a> {
             bytes: 0,
             write_deadline,
             deaf: false,
+            counted_for: None,
+        }
+    }
+
+    /// Its bytes are counted for a route.
+    pub(crate) fn counted_for(self, route: Arc<RouteMetrics>) -> Self {
+        SessionBody {
+            counted_for: Some(route),
+            ..self
         }
     }
 
@@ -89,7 +102,11 @@ impl SessionBody<'_> {
             return Err(BodyGone);
         }
         let chunk = self.session.read_request_body().await.map_err(|_| BodyGone)?;
-        self.bytes += chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
+        let length = chunk.as_ref().map_or(0, |chunk| chunk.len() as u64);
+        self.bytes += length;
+        if let Some(route) = &self.counted_for {
+            route.request_body_bytes.inc_by(length);
+        }
         if self.exceeded() { Err(BodyGone) } else { Ok(chunk) }
     }
 }

@@ -1,34 +1,30 @@
 //! From a [`Served`] to the answer a client gets: status, headers, and which bytes of the body.
 //!
 //! Invariant: pure; preconditions first, then ranges (RFC 9110 section 13.2.2), and a range is only
-//! answered from a body whose length is known. The one place that turns errors into statuses.
-//! Knows nothing of sessions.
+//! answered from a body whose length is known. Knows nothing of sessions.
 
 use super::advice::advise;
-use crate::base::metrics::Outcome;
+use crate::base::metrics::{Outcome, Rejection};
 use crate::http::cache_status::CacheStatus;
 use crate::http::conditional::{Precondition, RangeApplies, evaluate, range_applies};
 use crate::http::range::{
     Multipart, Ranges, Representation, content_range, content_range_unsatisfied, parse,
 };
 use crate::serve::body::Body;
-use crate::serve::{Head, ServeError, Served};
-use crate::upstream::OriginError;
+use crate::serve::route::Route;
+use crate::serve::{Head, Served};
 use bytes::Bytes;
 use http::header::{self, HeaderName, HeaderValue};
-use http::{HeaderMap, Method, StatusCode, Version};
+use http::{HeaderMap, Method, StatusCode};
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::ops::RangeInclusive;
+use std::sync::Arc;
+use std::time::Duration;
 
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 const BYTES: HeaderValue = HeaderValue::from_static("bytes");
-const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
-/// Methods that are answered or passed on; the others tunnel or echo.
-const ALLOWED_METHODS: HeaderValue = HeaderValue::from_static("GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS");
-/// In seconds: variants take less.
-const RETRY_AFTER: HeaderValue = HeaderValue::from_static("1");
-const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+pub(super) const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 /// The headers that make a request conditional or partial.
 static PARTICULARS: [HeaderName; 5] = [
@@ -59,6 +55,19 @@ pub(crate) struct Reply {
     pub(crate) headers: HeaderMap,
     pub(crate) payload: Payload,
     pub(crate) outcome: Outcome,
+    pub(crate) facts: Facts,
+}
+
+/// What metrics, log and trace tell of an answer beside what its client is sent.
+#[derive(Clone, Default)]
+pub(crate) struct Facts {
+    /// `None`: it was refused before its route was found.
+    pub(crate) route: Option<Arc<Route>>,
+    pub(crate) age: Option<Duration>,
+    /// How long it waited for its origin; `None` where it did not.
+    pub(crate) origin_time: Option<Duration>,
+    /// Why it was refused, with [`Outcome::Refused`] and never else.
+    pub(crate) rejected: Option<Rejection>,
 }
 
 /// What follows the header.
@@ -75,6 +84,25 @@ pub(crate) enum Payload {
         parts: Multipart,
     },
     Text(Bytes),
+}
+
+impl Facts {
+    fn of(served: &Served) -> Self {
+        Facts {
+            route: Some(served.route.clone()),
+            age: served.age,
+            origin_time: served.origin_time,
+            rejected: None,
+        }
+    }
+
+    /// Of a request that was refused.
+    pub(super) fn rejected(reason: Rejection) -> Self {
+        Facts {
+            rejected: Some(reason),
+            ..Facts::default()
+        }
+    }
 }
 
 impl Asked<'_> {
@@ -141,6 +169,7 @@ impl Manner {
             headers,
             payload: Payload::None,
             outcome: served.outcome,
+            facts: Facts::of(served),
         }
     }
 
@@ -164,70 +193,15 @@ impl Manner {
             headers,
             payload: Payload::None,
             outcome: served.outcome,
+            facts: Facts::of(served),
         }
     }
 
     /// What every answer carries.
-    fn sign(&self, headers: &mut HeaderMap, cache_status: &CacheStatus) {
+    pub(super) fn sign(&self, headers: &mut HeaderMap, cache_status: &CacheStatus) {
         headers.append(CACHE_STATUS, cache_status.render(&self.name));
         headers.append(header::VIA, self.via.clone());
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
-    }
-
-    /// An answer of the edge's own.
-    pub(crate) fn plain(&self, status: StatusCode, outcome: Outcome, text: String) -> Reply {
-        let mut headers = HeaderMap::with_capacity(8);
-        headers.insert(header::CONTENT_TYPE, TEXT);
-        headers.insert(header::CACHE_CONTROL, NO_STORE);
-        let body = Bytes::from(text + "\n");
-        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
-        if status == StatusCode::METHOD_NOT_ALLOWED {
-            headers.insert(header::ALLOW, ALLOWED_METHODS);
-        }
-        let detail = if outcome == Outcome::Failed {
-            "origin-failed"
-        } else {
-            "refused"
-        };
-        self.sign(&mut headers, &CacheStatus::Local { detail });
-        Reply {
-            status,
-            headers,
-            payload: Payload::Text(body),
-            outcome,
-        }
-    }
-
-    /// What this edge can do (RFC 9110 section 9.3.7).
-    pub(crate) fn own_options(&self) -> Reply {
-        let mut headers = HeaderMap::with_capacity(8);
-        headers.insert(header::ALLOW, ALLOWED_METHODS);
-        self.sign(&mut headers, &CacheStatus::Local { detail: "options" });
-        Reply {
-            status: StatusCode::NO_CONTENT,
-            headers,
-            payload: Payload::None,
-            outcome: Outcome::Refused,
-        }
-    }
-
-    /// A request that no response could be had for. What the origin said is for the log alone.
-    pub(crate) fn refuse(&self, error: &ServeError) -> Reply {
-        let (status, outcome) = status_of(error);
-        if outcome == Outcome::Refused {
-            let mut reply = self.plain(status, outcome, error.to_string());
-            if status == StatusCode::SERVICE_UNAVAILABLE {
-                reply.headers.insert(header::RETRY_AFTER, RETRY_AFTER);
-            }
-            return reply;
-        }
-        tracing::info!(%error, "no answer could be had from the origin");
-        let text = match status {
-            StatusCode::GATEWAY_TIMEOUT => "the origin did not answer in time",
-            StatusCode::SERVICE_UNAVAILABLE => "the origin takes no more requests for now",
-            _ => "the origin gave no usable answer",
-        };
-        self.plain(status, outcome, text.to_owned())
     }
 
     fn headers(&self, served: &Served) -> HeaderMap {
@@ -251,6 +225,7 @@ impl Manner {
 
     /// A response the origin shaped itself: conditions and ranges are answered already.
     fn passed(&self, asked: &Asked<'_>, served: Served) -> Reply {
+        let facts = Facts::of(&served);
         let mut headers = self.headers(&served);
         let status = served.head.status();
         if status == StatusCode::NO_CONTENT {
@@ -273,6 +248,7 @@ impl Manner {
             headers,
             payload,
             outcome: served.outcome,
+            facts,
         }
     }
 }
@@ -318,6 +294,7 @@ impl Served {
     }
 
     fn whole(self, asked: &Asked<'_>, mut headers: HeaderMap) -> Reply {
+        let facts = Facts::of(&self);
         let status = self.head.status();
         let length = self.head.length();
         if let Some(length) = length
@@ -342,10 +319,12 @@ impl Served {
             headers,
             payload,
             outcome: self.outcome,
+            facts,
         }
     }
 
     fn partial(self, mut headers: HeaderMap, ranges: Vec<RangeInclusive<u64>>) -> Reply {
+        let facts = Facts::of(&self);
         let length = self.head.length().unwrap_or(0);
         headers.insert(header::ACCEPT_RANGES, BYTES);
         let payload = match ranges.as_slice() {
@@ -378,6 +357,7 @@ impl Served {
             headers,
             payload,
             outcome: self.outcome,
+            facts,
         }
     }
 }
@@ -386,45 +366,4 @@ impl Served {
 fn unpredictable() -> u128 {
     let half = || u128::from(RandomState::new().build_hasher().finish());
     half() << 64 | half()
-}
-
-/// The status and outcome of a request that got no response.
-fn status_of(error: &ServeError) -> (StatusCode, Outcome) {
-    use crate::serve::FlightFailure as Flight;
-    match error {
-        ServeError::NoRoute | ServeError::Reserved => (StatusCode::NOT_FOUND, Outcome::Refused),
-        ServeError::OnlyIfCached => (StatusCode::GATEWAY_TIMEOUT, Outcome::Refused),
-        ServeError::Url(_) | ServeError::Spec(_) => (StatusCode::BAD_REQUEST, Outcome::Refused),
-        ServeError::Overloaded(_) => (StatusCode::SERVICE_UNAVAILABLE, Outcome::Refused),
-        ServeError::Variant(_) => (StatusCode::UNPROCESSABLE_ENTITY, Outcome::Refused),
-        ServeError::Source(_) => (StatusCode::BAD_GATEWAY, Outcome::Failed),
-        ServeError::Origin(error) => of_origin(error),
-        ServeError::Flight(Flight::Origin(error)) => of_origin(error),
-        ServeError::Flight(Flight::Deadline) => (StatusCode::GATEWAY_TIMEOUT, Outcome::Failed),
-        ServeError::Flight(Flight::Abandoned | Flight::Overtaken | Flight::PartGone) => {
-            (StatusCode::BAD_GATEWAY, Outcome::Failed)
-        }
-    }
-}
-
-/// A request that could not be sent on is the client's fault.
-fn of_origin(error: &OriginError) -> (StatusCode, Outcome) {
-    let status = error.status();
-    (
-        status,
-        if status.is_client_error() {
-            Outcome::Refused
-        } else {
-            Outcome::Failed
-        },
-    )
-}
-
-/// The access log speaks of versions by number.
-pub(crate) fn version_name(version: Version) -> &'static str {
-    match version {
-        Version::HTTP_10 => "1.0",
-        Version::HTTP_2 => "2",
-        _ => "1.1",
-    }
 }

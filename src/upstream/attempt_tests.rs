@@ -1,7 +1,7 @@
 //! What is tried, where, and how often: pooled connections, repetitions, addresses, breaker, cap and probes.
 
 use super::*;
-use crate::base::metrics::OriginFailure;
+use crate::base::metrics::{ConnectionKind, Metrics, OriginFailure, StatusClass};
 use crate::base::units::Span;
 use crate::upstream::scripted::{Scripted, asking, eventually, fetched, get, open, patient, whole};
 use crate::upstream::{Bodiless, Origin, config};
@@ -140,10 +140,10 @@ async fn addresses_share_requests_by_weight() {
 async fn a_name_with_several_addresses_is_reached_at_the_one_that_answers() {
     let scripted = Scripted::saying(HELLO).await;
     let sockets = [nobody_there().await, scripted.address];
-    let mut origin = HttpOrigin::open("test", &scripted.config(), Arc::new(Metrics::new())).unwrap();
+    let mut origin = HttpOrigin::open("test", &scripted.config(), Metrics::new().of_origin("test")).unwrap();
     origin.addresses = vec![Address::found_at(&sockets)];
     for _ in 0..2 {
-        assert!(origin.ask(&get("/"), Bodiless(None)).await.is_ok());
+        assert!(origin.ask(&get("/"), Bodiless).await.is_ok());
     }
 }
 
@@ -304,7 +304,7 @@ async fn probes_take_an_address_out_and_bring_it_back() {
         failures: 1,
         passes: 1,
     };
-    let origin = HttpOrigin::open("test", &config, Arc::new(Metrics::new())).unwrap();
+    let origin = HttpOrigin::open("test", &config, Metrics::new().of_origin("test")).unwrap();
     let wellness = || origin.balancer.wellness();
     let watch = async {
         eventually("the address is taken out", || wellness() == [false, true]).await;
@@ -318,8 +318,9 @@ async fn probes_take_an_address_out_and_bring_it_back() {
 
 #[tokio::test]
 async fn what_happens_is_counted() {
-    let metrics = Arc::new(Metrics::new());
-    let counted = |config: &config::Config| Origin::open("test", config, metrics.clone()).unwrap();
+    let all = Metrics::new();
+    let metrics = all.of_origin("test");
+    let counted = |config: &config::Config| Origin::open("test", config, &all).unwrap();
     let good = Scripted::saying(HELLO).await;
     fetched(&counted(&good.config())).await.unwrap();
     let cut = Scripted::saying_once("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhe").await;
@@ -329,9 +330,23 @@ async fn what_happens_is_counted() {
     for _ in 0..2 {
         fetched(&origin).await.unwrap();
     }
-    assert_eq!(metrics.origin_requests.get(), 5, "repetitions count as requests");
-    assert_eq!(metrics.origin_body_bytes.get(), 5 + 2 + 5 + 5);
-    assert_eq!(metrics.origin_failures[OriginFailure::Truncated].get(), 1);
+    assert_eq!(metrics.requests.get(), 5, "repetitions count as requests");
+    assert_eq!(metrics.body_bytes.get(), 5 + 2 + 5 + 5);
+    assert_eq!(metrics.failures[OriginFailure::Truncated].get(), 1);
+    assert_eq!(metrics.responses[StatusClass::Success].get(), 4);
+    assert_eq!(metrics.first_byte.get_sample_count(), 4);
+    assert_eq!(metrics.duration.get_sample_count(), 3, "one was cut");
+    assert_eq!(metrics.connections[ConnectionKind::New].get(), 4);
+    assert_eq!(metrics.connections[ConnectionKind::Reused].get(), 1);
+    assert_eq!(metrics.requests_in_flight.get(), 0);
+    let asked = i64::try_from(config::Config::default().concurrency_max).unwrap();
+    let unused = config::Config {
+        concurrency_max: 7,
+        ..good.config()
+    };
+    drop(counted(&unused));
+    all.samples();
+    assert_eq!(metrics.requests_max.get(), asked);
 }
 
 #[tokio::test]

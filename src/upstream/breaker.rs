@@ -62,6 +62,11 @@ impl Breaker {
         }
     }
 
+    /// Whether requests are admitted as if nothing had been.
+    pub(super) fn is_closed(&self) -> bool {
+        matches!(self.state, State::Closed { .. })
+    }
+
     /// Whether a request would be admitted.
     pub(super) fn admits(&self, now: Instant) -> bool {
         match self.state {

@@ -61,7 +61,7 @@ pub(super) struct Link {
 
 /// Where a connection came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Reuse {
+pub enum Reuse {
     Fresh,
     Pooled,
 }

@@ -8,9 +8,9 @@ use super::config::Config;
 use super::deadline::Deadlines;
 use super::error::{OpenError, OriginError, Stage};
 use super::file::{FileBody, Stretch, off_the_runtime};
-use super::{Framing, OriginBody, OriginRequest, OriginResponse, Source, beneath};
+use super::{Framing, OriginBody, OriginRequest, OriginResponse, Source, beneath, observe_since};
 use crate::base::clock;
-use crate::base::metrics::Metrics;
+use crate::base::metrics::OriginMetrics;
 use crate::http::conditional::{self, Precondition, RangeApplies, Validators};
 use crate::http::freshness::Exchange;
 use crate::http::range::{self, Ranges};
@@ -54,11 +54,13 @@ impl Directory {
     pub(super) async fn ask(
         &self,
         request: OriginRequest,
-        metrics: &Arc<Metrics>,
+        metrics: &Arc<OriginMetrics>,
     ) -> Result<OriginResponse, OriginError> {
         let requested_at = clock::now();
+        let sent_at = clock::monotonic();
         let mut deadlines = Deadlines::start(&self.config);
         let answer = self.answer(&request, &mut deadlines).await?;
+        observe_since(sent_at, &metrics.first_byte);
         let source = match answer.body {
             Some((file, stretch)) => Source::File(FileBody::new(file, stretch, deadlines)),
             None => Source::Ended,
@@ -67,7 +69,7 @@ impl Directory {
             status: answer.status,
             length: Some(answer.length),
             headers: answer.headers,
-            body: OriginBody::new(source, Framing::Framed, metrics),
+            body: OriginBody::new(source, Framing::Framed, sent_at, metrics),
             exchange: Exchange {
                 requested_at,
                 received_at: clock::now(),

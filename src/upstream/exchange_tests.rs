@@ -1,8 +1,9 @@
 //! Requests with a body.
 
 use super::*;
+use crate::base::metrics::Metrics;
 use crate::upstream::scripted::{Scripted, asking, whole};
-use crate::upstream::{BodyGone, OriginRequest};
+use crate::upstream::{BodyGone, Origin, OriginRequest};
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use std::collections::VecDeque;
@@ -45,6 +46,18 @@ fn post(length: Option<&'static str>) -> OriginRequest {
         request.headers.insert("content-length", length.parse().unwrap());
     }
     request
+}
+
+/// A client that takes its time before it sends what it has.
+struct Slow(Parts);
+
+const PAUSE: Duration = Duration::from_millis(50);
+
+impl RequestBody for Slow {
+    async fn next(&mut self) -> Result<Option<Bytes>, BodyGone> {
+        tokio::time::sleep(PAUSE).await;
+        self.0.next().await
+    }
 }
 
 /// Hands what comes before `mark` to the test, then answers; whether the connection was used again shows in its count.
@@ -152,4 +165,24 @@ async fn a_body_of_another_length_than_promised_is_not_passed_on() {
             .unwrap();
         assert!(matches!(error, OriginError::RequestBody), "{body:?}: {error}");
     }
+}
+
+#[tokio::test]
+async fn the_time_to_an_origins_first_byte_has_no_clients_pace_in_it() {
+    let all = Metrics::new();
+    let metrics = all.of_origin("test");
+    let (scripted, _requests) = listening_until("hello").await;
+    let origin = Origin::open("test", &scripted.config(), &all).unwrap();
+    let body = Slow(parts(&["hello"], End::Clean));
+    let response = origin.exchange(post(Some("5")), body).await.unwrap();
+    assert_eq!(whole(response).await.unwrap(), "ok");
+    // Both end with the answer, or the first before the second; they differ by what the client took.
+    let (first_byte, all_of_it) = (
+        metrics.first_byte.get_sample_sum(),
+        metrics.duration.get_sample_sum(),
+    );
+    assert!(
+        all_of_it - first_byte >= PAUSE.as_secs_f64(),
+        "{first_byte} of {all_of_it}"
+    );
 }

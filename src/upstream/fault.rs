@@ -127,7 +127,33 @@ fn malformed(error: &BError) -> OriginError {
     }
 }
 
-/// Short: a garbled header is quoted by pingora at full length.
+/// Before a garbled header, which pingora quotes at full length: it may hold cookies, and is left out.
+const QUOTED: &str = "buf: ";
+const CAUSE: &str = " cause: ";
+
+/// Short, for logs.
 fn reason(error: &BError) -> Arc<str> {
-    error.to_string().chars().take(200).collect::<String>().into()
+    let text = error.to_string();
+    let told = match text.split_once(QUOTED) {
+        None => text,
+        Some((before, quoted)) => {
+            let cause = quoted.rfind(CAUSE).map_or("", |at| &quoted[at..]);
+            format!("{}{cause}", before.trim_end_matches(" context: "))
+        }
+    };
+    told.chars().take(200).collect::<String>().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_garbled_header_is_not_quoted() {
+        let garbled = "buf: HTTP/1.1 200 OK\\r\\nSet-Cookie: secret cause: a secret";
+        let error = Error::because(ErrorType::InvalidHTTPHeader, garbled, "invalid header name");
+        assert_eq!(&*reason(&error), " InvalidHTTPHeader cause: invalid header name");
+        let error = Error::explain(ErrorType::ReadError, "reading the header");
+        assert_eq!(&*reason(&error), " ReadError context: reading the header");
+    }
 }

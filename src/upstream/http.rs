@@ -17,12 +17,13 @@ use super::place::{self, Place};
 use super::request::{self, Envelope, Framing, Trailers};
 use super::response::{self, AwaitError, Head, Hearing};
 use super::send::{Broken, Sending};
-use super::{Bodiless, OriginRequest, RequestBody};
+use super::{Bodiless, OriginRequest, RequestBody, observe_since};
 use crate::base::clock;
-use crate::base::metrics::Metrics;
+use crate::base::metrics::{AddressState, ConnectionKind, Family, IntGauge, Label, OriginMetrics};
 use crate::http::freshness::Exchange;
 use http::{HeaderMap, Method};
 use std::sync::Arc;
+use std::time::Instant;
 
 pub(super) struct HttpOrigin {
     config: Config,
@@ -30,7 +31,7 @@ pub(super) struct HttpOrigin {
     dialer: Arc<Dialer>,
     addresses: Vec<Address>,
     balancer: Balancer,
-    metrics: Arc<Metrics>,
+    metrics: Arc<OriginMetrics>,
 }
 
 /// A judged header and the body that follows it, if any.
@@ -38,6 +39,7 @@ pub(super) struct Answer {
     pub(super) head: Head,
     pub(super) body: Option<HttpBody>,
     pub(super) exchange: Exchange,
+    pub(super) sent_at: Instant,
 }
 
 /// Why an attempt gave no answer, by what may be done about it.
@@ -53,7 +55,7 @@ enum Failure {
 }
 
 impl HttpOrigin {
-    pub(super) fn open(name: &str, config: &Config, metrics: Arc<Metrics>) -> Result<Self, OpenError> {
+    pub(super) fn open(name: &str, config: &Config, metrics: Arc<OriginMetrics>) -> Result<Self, OpenError> {
         let Place {
             transport,
             base_path,
@@ -123,6 +125,7 @@ impl HttpOrigin {
             deadlines,
             hearing: Hearing::new(self.config.header_bytes_max.bytes()),
             expect_wait: self.config.expect_wait.get(),
+            last_sent_at: clock::monotonic(),
         }
     }
 
@@ -136,19 +139,21 @@ impl HttpOrigin {
             .exchange(&self.addresses[attempt.position], &mut sending, body)
             .await;
         if !matches!(tried, Err(Failure::Unsent(_))) {
-            self.metrics.origin_requests.inc();
+            self.metrics.requests.inc();
         }
         let Exchanged {
             link,
             head,
             request,
             exchange,
+            sent_at,
         } = tried.inspect_err(|failure| match failure {
             Failure::Unsent(error) | Failure::Final(error) if error.blames_address() => {
                 attempt.settle(Verdict::Failed);
             }
             _ => {}
         })?;
+        observe_since(sending.last_sent_at, &self.metrics.first_byte);
         let answered = Answered {
             link,
             attempt,
@@ -157,7 +162,12 @@ impl HttpOrigin {
             trailer_bytes_max: self.config.header_bytes_max.bytes(),
         };
         let body = HttpBody::after(&head, answered).await;
-        Ok(Answer { head, body, exchange })
+        Ok(Answer {
+            head,
+            body,
+            exchange,
+            sent_at,
+        })
     }
 
     async fn exchange<B: RequestBody>(
@@ -175,8 +185,9 @@ impl HttpOrigin {
                 DialError::Failed(error) => Failure::Unsent(error),
                 DialError::Stale(error) => Failure::Stale { error, generation },
             })?;
+        self.metrics.connections[kind_of(link.reuse)].inc();
         let host = request::host(&self.config.host, &address.authority, &sending.request.host);
-        let requested_at = clock::now();
+        let (requested_at, sent_at) = (clock::now(), clock::monotonic());
         let envelope = Envelope {
             request: sending.request,
             base_path: &self.base_path,
@@ -188,6 +199,10 @@ impl HttpOrigin {
             },
         };
         let limit = self.config.header_bytes_max.bytes();
+        body.connected(super::Connected {
+            authority: address.authority.to_str().unwrap_or_default(),
+            reuse: link.reuse,
+        });
         let sent = sending.send(&mut link, envelope, body).await;
         let request = sent.map_err(|broken| broken.into_failure(&mut link, generation, limit))?;
         let head =
@@ -201,7 +216,17 @@ impl HttpOrigin {
             head,
             request,
             exchange,
+            sent_at,
         })
+    }
+
+    /// Says how many of the addresses are in which state.
+    pub(super) fn observe(&self, gauges: &Family<AddressState, IntGauge>) {
+        let states = self.balancer.states();
+        for state in AddressState::ALL {
+            let count = states.iter().filter(|of_address| *of_address == state).count();
+            gauges[*state].set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
     }
 
     /// Asks the address at `position` for the health check's path.
@@ -219,7 +244,7 @@ impl HttpOrigin {
         let mut deadlines = Deadlines::start(&self.config);
         let mut sending = self.sending(&request, Framing::Absent, &mut deadlines);
         let answer = self
-            .exchange(&self.addresses[position], &mut sending, &mut Bodiless(None))
+            .exchange(&self.addresses[position], &mut sending, &mut Bodiless)
             .await;
         match answer {
             Ok(answer) if answer.head.status.is_success() || answer.head.status.is_redirection() => {
@@ -251,6 +276,14 @@ struct Exchanged {
     head: Head,
     request: RequestSent,
     exchange: Exchange,
+    sent_at: Instant,
+}
+
+fn kind_of(reuse: Reuse) -> ConnectionKind {
+    match reuse {
+        Reuse::Fresh => ConnectionKind::New,
+        Reuse::Pooled => ConnectionKind::Reused,
+    }
 }
 
 impl Broken {

@@ -1,5 +1,6 @@
 //! TLS, and HTTP/2 with and without it.
 
+use crate::base::metrics::Metrics;
 use crate::base::units::ByteSize;
 use crate::upstream::config::{self, HttpVersion};
 use crate::upstream::error::{OpenError, OriginError};
@@ -244,7 +245,7 @@ fn roots_that_can_not_be_read_are_refused_at_the_start() {
             tls,
             ..patient()
         };
-        let refused = Origin::open("test", &config, Arc::default());
+        let refused = Origin::open("test", &config, &Metrics::new());
         assert!(matches!(refused, Err(OpenError::Roots { .. })), "{name}");
     }
 }

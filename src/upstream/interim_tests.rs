@@ -35,6 +35,24 @@ impl RequestBody for Client {
     }
 }
 
+/// One that sends no body.
+#[derive(Clone, Default)]
+struct Reader(Arc<Mutex<Vec<Interim>>>);
+
+impl RequestBody for Reader {
+    fn is_absent(&self) -> bool {
+        true
+    }
+
+    async fn next(&mut self) -> Result<Option<Bytes>, BodyGone> {
+        Ok(None)
+    }
+
+    async fn interim(&mut self, interim: Interim) {
+        self.0.lock().unwrap().push(interim);
+    }
+}
+
 impl Client {
     fn heard(&self) -> Vec<Interim> {
         self.heard.lock().unwrap().clone()
@@ -68,11 +86,9 @@ fn post() -> OriginRequest {
 }
 
 async fn fetch_hearing(origin: &Origin) -> (Result<OriginResponse, OriginError>, Vec<Interim>) {
-    let heard = Arc::new(Mutex::new(Vec::new()));
-    let hearing = heard.clone();
-    let hear = move |interim| hearing.lock().unwrap().push(interim);
-    let response = origin.fetch_with_interims(get("/"), &hear).await;
-    let heard = heard.lock().unwrap().clone();
+    let reader = Reader::default();
+    let response = origin.exchange(get("/"), reader.clone()).await;
+    let heard = reader.0.lock().unwrap().clone();
     (response, heard)
 }
 

@@ -31,11 +31,14 @@ mod response;
 mod scripted;
 mod send;
 mod trailers;
+mod under_way;
 
+pub use connect::Reuse;
 pub use error::{OpenError, OriginError, Stage};
 pub use response::Framing;
 
-use crate::base::metrics::Metrics;
+use crate::base::clock;
+use crate::base::metrics::{Histogram, Metrics, Observer, OriginMetrics, StatusClass};
 use crate::http::freshness::Exchange;
 use ::http::{HeaderMap, Method, StatusCode};
 use body::HttpBody;
@@ -44,8 +47,10 @@ use config::Config;
 use directory::Directory;
 use file::FileBody;
 use http::HttpOrigin;
-use std::sync::Arc;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use std::sync::{Arc, Weak};
+use std::time::Instant;
+use tokio::sync::Semaphore;
+use under_way::UnderWay;
 
 /// One configured origin. Cheap to clone and share.
 #[derive(Clone)]
@@ -56,7 +61,9 @@ struct Inner {
     place: Place,
     /// One permit for each exchange that may be under way.
     permits: Arc<Semaphore>,
-    metrics: Arc<Metrics>,
+    /// All permits.
+    requests_max: usize,
+    metrics: Arc<OriginMetrics>,
 }
 
 enum Place {
@@ -93,9 +100,10 @@ pub struct OriginBody {
     framing: Framing,
     /// Come with the body's end, if at all.
     trailers: Option<Box<HeaderMap>>,
-    /// Given back when the body has ended.
-    permit: Option<OwnedSemaphorePermit>,
-    metrics: Arc<Metrics>,
+    /// Over when the body has ended.
+    under_way: Option<UnderWay>,
+    sent_at: Instant,
+    metrics: Arc<OriginMetrics>,
 }
 
 enum Source {
@@ -114,8 +122,13 @@ pub struct Interim {
     pub headers: HeaderMap,
 }
 
-/// Hears the interim responses of an exchange, in their order.
-pub type Interims = dyn Fn(Interim) + Send + Sync;
+/// The connection that carries an exchange.
+#[derive(Clone, Copy, Debug)]
+pub struct Connected<'a> {
+    /// As a Host header has it.
+    pub authority: &'a str,
+    pub reuse: Reuse,
+}
 
 /// Who asks through us, with the body that is pulled from them piece by piece.
 pub trait RequestBody: Send {
@@ -132,6 +145,9 @@ pub trait RequestBody: Send {
         async {}
     }
 
+    /// Hears over which connection the request goes; once more where it is sent again.
+    fn connected(&mut self, _: Connected<'_>) {}
+
     /// Whether the response's trailers go on to whoever asks (RFC 9110 section 6.5).
     fn takes_trailers(&self) -> bool {
         false
@@ -143,10 +159,10 @@ pub trait RequestBody: Send {
 #[error("the request's body did not arrive whole; it can not be passed on")]
 pub struct BodyGone;
 
-/// A request that has no body, and who hears its interim responses.
-struct Bodiless<'a>(Option<&'a Interims>);
+/// A request that has no body, and nobody who hears its interim responses.
+struct Bodiless;
 
-impl RequestBody for Bodiless<'_> {
+impl RequestBody for Bodiless {
     fn is_absent(&self) -> bool {
         true
     }
@@ -154,30 +170,29 @@ impl RequestBody for Bodiless<'_> {
     async fn next(&mut self) -> Result<Option<Bytes>, BodyGone> {
         Ok(None)
     }
-
-    async fn interim(&mut self, interim: Interim) {
-        if let Some(hear) = self.0 {
-            hear(interim);
-        }
-    }
 }
 
 impl Origin {
     /// Puts a configured origin to work. Reads certificates and looks for the directory, but sends nothing.
-    pub fn open(name: &str, config: &Config, metrics: Arc<Metrics>) -> Result<Origin, OpenError> {
+    pub fn open(name: &str, config: &Config, metrics: &Metrics) -> Result<Origin, OpenError> {
+        let counted = metrics.of_origin(name);
         let place = match &config.directory {
             Some(root) if config.url.is_none() && config.addresses.is_empty() => {
                 Place::Directory(Box::new(Directory::open(root, config)?))
             }
             Some(_) => return Err(OpenError::Place),
-            None => Place::Http(Box::new(HttpOrigin::open(name, config, metrics.clone())?)),
+            None => Place::Http(Box::new(HttpOrigin::open(name, config, counted.clone())?)),
         };
-        Ok(Origin(Arc::new(Inner {
+        let inner = Arc::new(Inner {
             name: name.to_string(),
             place,
             permits: Arc::new(Semaphore::new(config.concurrency_max)),
-            metrics,
-        })))
+            requests_max: config.concurrency_max,
+            metrics: counted,
+        });
+        let observer: Weak<Inner> = Arc::downgrade(&inner);
+        metrics.observed_by(observer);
+        Ok(Origin(inner))
     }
 
     /// The name the configuration gives it.
@@ -187,16 +202,7 @@ impl Origin {
 
     /// Asks without a request body.
     pub async fn fetch(&self, request: OriginRequest) -> Result<OriginResponse, OriginError> {
-        self.ask(request, Bodiless(None)).await
-    }
-
-    /// The same, with the interim responses that come before the answer.
-    pub async fn fetch_with_interims(
-        &self,
-        request: OriginRequest,
-        interims: &Interims,
-    ) -> Result<OriginResponse, OriginError> {
-        self.ask(request, Bodiless(Some(interims))).await
+        self.ask(request, Bodiless).await
     }
 
     /// Asks with a request body, which is streamed. An answer that comes before the body's end stops it. Where the
@@ -237,24 +243,22 @@ impl Origin {
             metrics,
             ..
         } = &*self.0;
-        let permit = permits
-            .clone()
-            .try_acquire_owned()
-            .map_err(|_| OriginError::Saturated)?;
+        let under_way = UnderWay::begin(permits, metrics).ok_or(OriginError::Saturated)?;
         let mut response = match place {
             Place::Http(origin) => OriginResponse::of_http(origin.ask(&request, body).await?, metrics),
             Place::Directory(directory) => {
-                metrics.origin_requests.inc();
+                metrics.requests.inc();
                 directory.ask(request, metrics).await?
             }
         };
-        response.body.hold(permit);
+        metrics.responses[StatusClass::of(response.status.as_u16())].inc();
+        response.body.hold(under_way);
         Ok(response)
     }
 }
 
 impl OriginResponse {
-    fn of_http(answer: http::Answer, metrics: &Arc<Metrics>) -> Self {
+    fn of_http(answer: http::Answer, metrics: &Arc<OriginMetrics>) -> Self {
         let source = answer
             .body
             .map_or(Source::Ended, |body| Source::Http(Box::new(body)));
@@ -262,27 +266,31 @@ impl OriginResponse {
             status: answer.head.status,
             headers: answer.head.headers,
             length: answer.head.length,
-            body: OriginBody::new(source, answer.head.framing, metrics),
+            body: OriginBody::new(source, answer.head.framing, answer.sent_at, metrics),
             exchange: answer.exchange,
         }
     }
 }
 
 impl OriginBody {
-    fn new(source: Source, framing: Framing, metrics: &Arc<Metrics>) -> Self {
+    fn new(source: Source, framing: Framing, sent_at: Instant, metrics: &Arc<OriginMetrics>) -> Self {
+        if matches!(source, Source::Ended) {
+            observe_since(sent_at, &metrics.duration);
+        }
         OriginBody {
             source,
             framing,
             trailers: None,
-            permit: None,
+            under_way: None,
+            sent_at,
             metrics: metrics.clone(),
         }
     }
 
-    /// Keeps the permit until the body has ended.
-    fn hold(&mut self, permit: OwnedSemaphorePermit) {
+    /// The exchange is under way until the body has ended.
+    fn hold(&mut self, under_way: UnderWay) {
         if !matches!(self.source, Source::Ended) {
-            self.permit = Some(permit);
+            self.under_way = Some(under_way);
         }
     }
 
@@ -306,8 +314,11 @@ impl OriginBody {
             Source::Failed(error) => return Err(error.clone()),
         };
         match &next {
-            Ok(Some(bytes)) => self.metrics.origin_body_bytes.inc_by(bytes.len() as u64),
-            Ok(None) => self.end(Source::Ended),
+            Ok(Some(bytes)) => self.metrics.body_bytes.inc_by(bytes.len() as u64),
+            Ok(None) => {
+                observe_since(self.sent_at, &self.metrics.duration);
+                self.end(Source::Ended);
+            }
             Err(error) => {
                 count_failure(&self.metrics, error);
                 self.end(Source::Failed(error.clone()));
@@ -326,12 +337,27 @@ impl OriginBody {
 
     fn end(&mut self, source: Source) {
         self.source = source;
-        self.permit = None;
+        self.under_way = None;
     }
 }
 
-fn count_failure(metrics: &Metrics, error: &OriginError) {
-    if let Some(failure) = error.failure() {
-        metrics.origin_failures[failure].inc();
+impl Observer for Inner {
+    /// Its limit too: another of the same name may have been opened, and refused.
+    fn observe(&self) {
+        let requests_max = i64::try_from(self.requests_max).unwrap_or(i64::MAX);
+        self.metrics.requests_max.set(requests_max);
+        if let Place::Http(origin) = &self.place {
+            origin.observe(&self.metrics.addresses);
+        }
     }
+}
+
+fn count_failure(metrics: &OriginMetrics, error: &OriginError) {
+    if let Some(failure) = error.failure() {
+        metrics.failures[failure].inc();
+    }
+}
+
+fn observe_since(sent_at: Instant, durations: &Histogram) {
+    durations.observe((clock::monotonic() - sent_at).as_secs_f64());
 }

@@ -8,6 +8,7 @@ use super::breaker::{Admission, Breaker, Change, Verdict};
 use super::config;
 use super::health::{Health, Turn};
 use crate::base::clock;
+use crate::base::metrics::AddressState;
 use parking_lot::Mutex;
 use std::sync::Arc;
 use std::time::Instant;
@@ -64,6 +65,11 @@ impl Balancer {
         })
     }
 
+    /// What each address is worth now.
+    pub(super) fn states(&self) -> Vec<AddressState> {
+        self.0.lock().addresses.iter().map(Weighed::state).collect()
+    }
+
     /// Records a probe's outcome; says whether that turned the address's health.
     pub(super) fn probed(&self, position: usize, probe: Probe) -> Option<Turn> {
         let mut scales = self.0.lock();
@@ -116,6 +122,19 @@ impl Attempt {
 impl Drop for Attempt {
     fn drop(&mut self) {
         self.settle(Verdict::Abandoned);
+    }
+}
+
+impl Weighed {
+    /// A breaker is never overridden, so that an open one says more than probes do.
+    fn state(&self) -> AddressState {
+        if !self.breaker.is_closed() {
+            AddressState::BreakerOpen
+        } else if self.health.is_well() {
+            AddressState::Up
+        } else {
+            AddressState::Down
+        }
     }
 }
 
@@ -216,6 +235,24 @@ mod tests {
         assert!(both.contains(&0) && both.contains(&1), "{both:?}");
         assert_eq!(balancer.probed(0, Probe::Passed), Some(Turn::Well));
         assert_eq!(picks(&balancer, 2), [0, 0]);
+    }
+
+    #[test]
+    fn an_address_has_one_state_and_an_open_breaker_goes_before_failed_probes() {
+        let balancer = balancer(&[1, 1, 1]);
+        assert_eq!(balancer.states(), [AddressState::Up; 3]);
+        balancer.probed(1, Probe::Failed);
+        let now = clock::monotonic();
+        balancer.pick(now, &[1, 2]).unwrap().settle(Verdict::Failed);
+        let (up, down, open) = (AddressState::Up, AddressState::Down, AddressState::BreakerOpen);
+        assert_eq!(balancer.states(), [open, down, up]);
+        balancer.probed(0, Probe::Failed);
+        assert_eq!(balancer.states(), [open, down, up]);
+        let later = now + Duration::from_secs(10);
+        let mut trial = balancer.pick(later, &[1, 2]).unwrap();
+        assert_eq!(balancer.states()[0], open, "the trial has not been answered");
+        trial.settle(Verdict::Answered);
+        assert_eq!(balancer.states(), [down, down, up]);
     }
 
     #[test]

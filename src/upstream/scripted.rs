@@ -182,7 +182,7 @@ pub(super) fn patient() -> Config {
 }
 
 pub(super) fn open(config: &Config) -> Origin {
-    Origin::open("test", config, Arc::new(Metrics::new())).unwrap()
+    Origin::open("test", config, &Metrics::new()).unwrap()
 }
 
 pub(super) fn get(path_and_query: &str) -> OriginRequest {

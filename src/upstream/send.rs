@@ -12,10 +12,11 @@ use super::fault;
 use super::request::{Envelope, Framing, Protocol};
 use super::response::{AwaitError, Heard, Hearing};
 use super::{OriginRequest, RequestBody};
+use crate::base::clock;
 use bytes::Bytes;
 use http::header;
 use pingora_core::protocols::http::client::HttpSession;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// One request on its way out.
 pub(super) struct Sending<'a> {
@@ -25,6 +26,8 @@ pub(super) struct Sending<'a> {
     pub(super) hearing: Hearing,
     /// How long an origin that is asked for a 100 may take before the body is sent all the same.
     pub(super) expect_wait: Duration,
+    /// When the last that was sent of it had been: its header, or a part of its body, which comes at the client's pace.
+    pub(super) last_sent_at: Instant,
 }
 
 /// Why a request that had a connection was not answered.
@@ -59,6 +62,7 @@ impl Sending<'_> {
             }
         };
         self.within(Stage::Write, sent).await?.map_err(Broken::Sending)?;
+        self.last_sent_at = clock::monotonic();
         if expects && self.await_continue(session, body).await? == Wanted::No {
             return Ok(RequestSent::InPart);
         }
@@ -139,6 +143,7 @@ impl Sending<'_> {
                 .deadlines
                 .within(Stage::Write, write(session, part, more))
                 .await;
+            self.last_sent_at = clock::monotonic();
             match written {
                 Ok(Ok(())) if more == More::Ends => return Ok(RequestSent::Whole),
                 Ok(Ok(())) => {}

@@ -11,7 +11,7 @@ pub trait Label: Copy + 'static {
 }
 
 macro_rules! label {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $text:expr),+ $(,)? }) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         pub enum $name { $($(#[$variant_doc])* $variant),+ }
@@ -33,8 +33,10 @@ macro_rules! label {
 label! {
     /// How a request ended.
     Outcome {
-        /// A fresh stored response.
-        Hit = "hit",
+        /// A fresh stored response, from memory.
+        HitMemory = "hit_memory",
+        /// A fresh stored response, of which something had to be read from the SSD.
+        HitSsd = "hit_ssd",
         /// A stored response past its freshness, allowed by a stale window.
         Stale = "stale",
         /// A stored response that the origin confirmed with a 304.
@@ -44,11 +46,11 @@ label! {
         /// Shared the origin request of another.
         Coalesced = "coalesced",
         /// Passed through without the cache.
-        Pass = "pass",
+        Bypass = "bypass",
         /// Refused by the guard.
         Refused = "refused",
         /// No answer could be had from the origin.
-        Failed = "failed",
+        Error = "error",
         /// An order of a purge was carried out, or is on its way.
         Purge = "purge",
     }
@@ -71,6 +73,81 @@ impl StatusClass {
     }
 }
 
+impl Outcome {
+    /// A hit of which something was read from `tier`; what is no hit stays what it is.
+    pub fn read_from(self, tier: Tier) -> Self {
+        match (self, tier) {
+            (Outcome::HitMemory, Tier::Ssd) => Outcome::HitSsd,
+            (outcome, _) => outcome,
+        }
+    }
+}
+
+label! {
+    /// Why a request was refused.
+    Rejection {
+        UrlTooLong = "url_too_long",
+        HeaderTooLarge = "header_too_large",
+        NoHost = "no_host",
+        BadTarget = "bad_target",
+        Method = "method",
+        /// An OPTIONS that goes no further: answered, and with nothing.
+        Options = "options",
+        Expectation = "expectation",
+        Malformed = "malformed",
+        LateHeader = "late_header",
+        BodyTooLarge = "body_too_large",
+        /// It could not be sent on, because of itself: its body broke off, or its framing is none.
+        Unsendable = "unsendable",
+        NoRoute = "no_route",
+        ReservedPath = "reserved_path",
+        OnlyIfCached = "only_if_cached",
+        BadUrl = "bad_url",
+        /// Of an image's transform.
+        BadParameters = "bad_parameters",
+        Overloaded = "overloaded",
+        NoVariant = "no_variant",
+        /// An order of a purge; why it was refused is counted by way.
+        Purge = "purge",
+    }
+}
+
+label! {
+    /// How a client speaks to the edge.
+    Protocol { Http1 = "http1", Http2 = "http2", Http1Tls = "http1_tls", Http2Tls = "http2_tls" }
+}
+
+label! {
+    /// What an address of an origin is worth.
+    AddressState {
+        Up = "up",
+        /// By what its probes said.
+        Down = "down",
+        /// By how requests went; until a trial has been answered.
+        BreakerOpen = "breaker_open",
+    }
+}
+
+label! {
+    /// Where a connection to an origin came from.
+    ConnectionKind { New = "new", Reused = "reused" }
+}
+
+label! {
+    /// How a reload of the configuration ended.
+    ReloadResult { Applied = "applied", Refused = "refused" }
+}
+
+label! {
+    /// A listener that has a certificate.
+    TlsListener { EdgeTls = "edge_tls" }
+}
+
+label! {
+    /// Of this build.
+    BuildVersion { This = env!("CARGO_PKG_VERSION") }
+}
+
 label! {
     /// Why an origin request failed.
     OriginFailure {
@@ -91,6 +168,16 @@ label! {
 label! {
     /// A level of the cache.
     Tier { Memory = "memory", Ssd = "ssd" }
+}
+
+impl Tier {
+    /// From where something was read that took two reads.
+    pub fn and(self, other: Tier) -> Tier {
+        match (self, other) {
+            (Tier::Memory, Tier::Memory) => Tier::Memory,
+            _ => Tier::Ssd,
+        }
+    }
 }
 
 label! {
@@ -193,5 +280,15 @@ label! {
         Stale = "stale",
         /// The origin could not be asked, or did not say.
         Unknown = "unknown",
+    }
+}
+
+label! {
+    /// What came of exporting a span.
+    TraceExport {
+        /// The collector has taken it.
+        Sent = "sent",
+        /// The collector was not reached, was late or refused it; it is lost.
+        Failed = "failed",
     }
 }
