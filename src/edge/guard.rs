@@ -5,10 +5,12 @@
 
 use super::config::Config;
 use crate::base::clock::Timestamp;
+use crate::base::metrics::Rejection;
 use crate::http::hop::hops_left;
 use crate::key::Scheme;
 use crate::serve::Request;
-use http::{HeaderMap, Method, StatusCode, Version, header};
+use crate::trace::Trace;
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 use std::net::{IpAddr, Ipv4Addr};
 
 /// Limits on a request's header.
@@ -29,6 +31,8 @@ pub(crate) struct Incoming<'a> {
     pub(crate) headers: &'a HeaderMap,
     pub(crate) scheme: Scheme,
     pub(crate) client: Option<IpAddr>,
+    pub(crate) id: &'a HeaderValue,
+    pub(crate) trace: &'a Trace,
     pub(crate) received_at: Timestamp,
 }
 
@@ -61,6 +65,19 @@ impl Refusal {
             Refusal::Method => StatusCode::METHOD_NOT_ALLOWED,
             Refusal::OwnOptions => StatusCode::NO_CONTENT,
             Refusal::Expectation => StatusCode::EXPECTATION_FAILED,
+        }
+    }
+
+    /// As metrics call it.
+    pub(crate) fn rejection(self) -> Rejection {
+        match self {
+            Refusal::UrlTooLong => Rejection::UrlTooLong,
+            Refusal::HeaderTooLarge => Rejection::HeaderTooLarge,
+            Refusal::NoHost => Rejection::NoHost,
+            Refusal::BadTarget => Rejection::BadTarget,
+            Refusal::Method => Rejection::Method,
+            Refusal::OwnOptions => Rejection::Options,
+            Refusal::Expectation => Rejection::Expectation,
         }
     }
 }
@@ -102,6 +119,8 @@ impl Guard {
             query,
             headers: incoming.headers,
             client: incoming.client.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)),
+            id: incoming.id,
+            trace: incoming.trace,
             received_at: incoming.received_at,
         })
     }
@@ -189,6 +208,8 @@ fn absolute(target: &[u8]) -> Option<(&str, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    static ID: HeaderValue = HeaderValue::from_static("1");
     use http::HeaderValue;
 
     fn headers(host: &'static str) -> HeaderMap {
@@ -204,6 +225,8 @@ mod tests {
             headers,
             scheme: Scheme::Http,
             client: None,
+            id: &ID,
+            trace: &crate::trace::UNRECORDED,
             received_at: Timestamp::ZERO,
         }
     }

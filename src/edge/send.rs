@@ -8,6 +8,7 @@
 use super::connection::Flow;
 use super::date::Date;
 use super::respond::{Payload, Reply};
+use crate::base::clock;
 use crate::http::range::Multipart;
 use crate::serve::body::Body;
 use bytes::Bytes;
@@ -15,7 +16,7 @@ use http::header;
 use http::{HeaderMap, HeaderValue, StatusCode};
 use pingora_core::protocols::http::ServerSession;
 use pingora_http::ResponseHeader;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
 /// What fits into the write buffer together with its header.
@@ -28,6 +29,8 @@ const PIECE_BYTES: usize = 256 << 10;
 pub(crate) struct Sent {
     /// Of the body.
     pub(crate) bytes: u64,
+    /// When the header had been handed to the system; `None` where it never was.
+    pub(crate) header_at: Option<Instant>,
     pub(crate) end: End,
 }
 
@@ -54,6 +57,7 @@ pub(crate) async fn send(session: &mut ServerSession, reply: Reply, write_deadli
         session,
         write_deadline,
         bytes: 0,
+        header_at: None,
     };
     let end = match writer.send(reply).await {
         Ok(()) => End::Whole,
@@ -64,6 +68,7 @@ pub(crate) async fn send(session: &mut ServerSession, reply: Reply, write_deadli
     }
     Sent {
         bytes: writer.bytes,
+        header_at: writer.header_at,
         end,
     }
 }
@@ -72,6 +77,7 @@ struct Writer<'a> {
     session: &'a mut ServerSession,
     write_deadline: Duration,
     bytes: u64,
+    header_at: Option<Instant>,
 }
 
 impl Writer<'_> {
@@ -109,6 +115,7 @@ impl Writer<'_> {
             session.write_response_body(body, true).await
         };
         within(self.write_deadline, write).await?;
+        self.header_at = Some(clock::monotonic());
         self.bytes += length;
         Ok(())
     }
@@ -125,6 +132,7 @@ impl Writer<'_> {
         self.keep_date(&headers);
         let header = self.session.write_response_header(response(status, headers));
         within(self.write_deadline, header).await?;
+        self.header_at = Some(clock::monotonic());
         match payload {
             Payload::Slice { mut body, start, end } => {
                 self.slice(&mut body, start, end).await?;

@@ -104,6 +104,11 @@ pub fn normalise_path(path: &str) -> Result<Cow<'_, str>, UrlError> {
     path::normalise(path)
 }
 
+/// What of a key's text may stand in a log: parameters may be secrets.
+pub fn without_query(text: &str) -> &str {
+    text.split('?').next().unwrap_or(text)
+}
+
 impl Target {
     /// What the origin is asked for: nothing beside the key reaches it.
     pub fn path_and_query(&self) -> &str {
