@@ -19,4 +19,5 @@ pub mod partial;
 pub mod range;
 pub mod reuse;
 pub mod targeted;
+pub mod trace_context;
 pub mod vary;

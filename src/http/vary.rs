@@ -4,6 +4,7 @@
 
 mod normal;
 
+use super::trace_context::{TRACEPARENT, TRACESTATE};
 use super::{field, hop};
 use crate::base::digest::{Digest, Hasher};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
@@ -24,7 +25,14 @@ static WITHOUT_CONSEQUENCE: [HeaderName; 3] = [
 ];
 
 /// Fields that the origin gets as this hop writes them, which is not as they were asked with.
-static WRITTEN_HERE: [HeaderName; 3] = [hop::X_FORWARDED_FOR, header::FORWARDED, header::VIA];
+static WRITTEN_HERE: [HeaderName; 6] = [
+    hop::X_FORWARDED_FOR,
+    header::FORWARDED,
+    header::VIA,
+    hop::X_REQUEST_ID,
+    TRACEPARENT,
+    TRACESTATE,
+];
 
 /// What a route does with a request header that a response varies by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -234,6 +242,13 @@ mod tests {
     /// Whether both lines of `name` select the same.
     fn same(name: &str, one: &str, other: &str) -> bool {
         selected(name, &[(name, one)]) == selected(name, &[(name, other)])
+    }
+
+    #[test]
+    fn a_trace_selects_no_alternate() {
+        for name in ["traceparent", "tracestate", "accept, traceparent"] {
+            assert_eq!(vary(name), Vary::Everything, "{name}");
+        }
     }
 
     #[test]

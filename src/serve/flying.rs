@@ -5,16 +5,19 @@
 
 use super::Engine;
 use super::Hints;
+use super::asking::Questions;
 use super::board::{Board, Joined};
 use super::fill::{Fill, Previous};
 use super::flight::{Landed, Ticket};
 use super::served::{Answer, Role, ServeError};
 use super::trip::{Extent, Trip};
+use crate::base::clock;
 use crate::base::epoch::Epoch;
 use crate::base::holes::{Hole, is_open};
 use crate::http::cache_status::Why;
 use crate::key::CacheKey;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 /// A request's place on a flight.
 pub(super) struct Boarded {
@@ -67,32 +70,44 @@ impl Engine {
         Ok(None)
     }
 
-    pub(super) async fn landed(&self, boarded: &Boarded, hints: &Hints) -> Landed {
-        match boarded.role {
+    /// Waits for the flight's header, and says for how long.
+    pub(super) async fn landed(&self, boarded: &Boarded, hints: &Hints) -> (Landed, Duration) {
+        let began = clock::monotonic();
+        let landed = match boarded.role {
             Role::Leader => boarded.ticket.landed(Some(hints)).await,
             Role::Follower => {
                 self.metrics.coalesced_requests.inc();
                 boarded.ticket.landed(None).await
             }
+        };
+        (landed, clock::monotonic() - began)
+    }
+
+    /// Whether a flight is under way that the request would board.
+    pub(super) fn is_boarding(&self, trip: &Trip<'_>, wanted: &Wanted) -> bool {
+        let name = trip.flight_name(&wanted.key, &wanted.extent);
+        self.flights.is_boarding(&name, self.board(trip, wanted.look))
+    }
+
+    fn board(&self, trip: &Trip<'_>, look: Look) -> Board {
+        Board {
+            era: self.era(trip),
+            // Before anything is asked: what is purged from here on may be missing in the answer.
+            epoch: self.purges.epoch(),
+            least: match look {
+                _ if is_open(Hole::JoinAnyFlight) => Epoch::UNKNOWN,
+                // A purge that came after this request began was not acknowledged before it.
+                Look::First => Epoch::at(self.purges.highest(trip.target.key.text())).min(trip.epoch),
+                Look::Again => trip.epoch,
+            },
         }
     }
 
     /// Boards the flight for what is wanted, starting it where none is under way.
     pub(super) fn fly(&self, trip: &Trip<'_>, wanted: &Wanted) -> Boarded {
         let url = &trip.target.key;
-        let era = self.era(trip);
-        // Before anything is asked: what is purged from here on may be missing in the answer.
-        let epoch = self.purges.epoch();
-        let board = Board {
-            era,
-            epoch,
-            least: match wanted.look {
-                _ if is_open(Hole::JoinAnyFlight) => Epoch::UNKNOWN,
-                // A purge that came after this request began was not acknowledged before it.
-                Look::First => Epoch::at(self.purges.highest(url.text())).min(trip.epoch),
-                Look::Again => trip.epoch,
-            },
-        };
+        let board = self.board(trip, wanted.look);
+        let Board { era, epoch, .. } = board;
         let name = trip.flight_name(&wanted.key, &wanted.extent);
         match self.flights.join(name, board) {
             Joined::Follower(ticket) => Boarded {
@@ -114,6 +129,7 @@ impl Engine {
                     previous: wanted.previous.clone(),
                     extent: wanted.extent.clone(),
                     overtaken: AtomicBool::new(false),
+                    questions: Questions::of(trip.request.trace),
                     must_ask: wanted.why == Why::Request || trip.control.no_cache,
                 });
                 Boarded {

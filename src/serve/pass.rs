@@ -4,10 +4,12 @@
 //! sessions.
 
 use super::Engine;
+use super::asking::Asking;
 use super::body::Body;
 use super::route::{Route, Versioning};
-use super::served::{Head, Pass, PassedHead, ServeError, Served};
+use super::served::{Head, Pass, PassedHead, ServeError, Served, Unserved};
 use super::variants::Rendering;
+use crate::base::clock;
 use crate::base::metrics::Outcome;
 use crate::http::cache_status::{CacheStatus, Collapsed, Stored, Why};
 use crate::http::invalidation::{Asked, invalidates, named_targets};
@@ -18,7 +20,7 @@ use http::Method;
 use std::sync::Arc;
 
 /// What an answer's effect depends on, beside the answer.
-struct Asking {
+struct Effect {
     method: Method,
     path_and_query: String,
 }
@@ -28,24 +30,38 @@ impl Engine {
     ///
     /// # Errors
     /// When the origin gives no usable response.
-    pub(crate) async fn pass(&self, pass: Pass, body: impl RequestBody) -> Result<Served, ServeError> {
+    pub(crate) async fn pass(&self, pass: Pass, body: impl RequestBody) -> Result<Served, Unserved> {
+        let route = pass.route.clone();
+        self.pass_on(pass, body).await.map_err(|error| error.on(&route))
+    }
+
+    async fn pass_on(&self, pass: Pass, body: impl RequestBody) -> Result<Served, ServeError> {
         let Pass {
-            request,
+            mut request,
             why,
             key,
             route,
             rendition,
+            trace,
         } = pass;
-        let asking = Asking {
+        let effect = Effect {
             method: request.method.clone(),
             path_and_query: request.path_and_query.clone(),
         };
         let era = self.fills.invalidations.era(&key.name());
-        let response = route.origin.exchange(request, body).await?;
-        self.invalidate_changed(&key, &asking, &response);
+        let began = clock::monotonic();
+        let mut asking = Asking::begin(&trace, &route.origin, &mut request, body);
+        let response = route.origin.exchange(request, &mut asking).await;
+        drop(asking.answered(&response));
+        let response = response?;
+        let waited = clock::monotonic() - began;
+        self.invalidate_changed(&key, &effect, &response);
         let mut response = response;
         route.tags.strip(&mut response.headers);
-        let served = passed(why, response, route);
+        let served = Served {
+            origin_time: Some(waited),
+            ..passed(why, response, route)
+        };
         match rendition {
             None => Ok(served),
             Some(rendition) => {
@@ -54,25 +70,27 @@ impl Engine {
                     era,
                     control: RequestControl::default(),
                     rendition: &rendition,
+                    trace: &trace,
                 };
                 self.render_passed(served, &rendering).await
             }
         }
     }
 
-    fn invalidate_changed(&self, url: &CacheKey, asking: &Asking, response: &OriginResponse) {
-        if !invalidates(&asking.method, response.status) {
+    fn invalidate_changed(&self, url: &CacheKey, effect: &Effect, response: &OriginResponse) {
+        if !invalidates(&effect.method, response.status) {
             return;
         }
         self.invalidate(url);
         let asked = Asked {
             scheme: url.scheme().name(),
             authority: url.host(),
-            path_and_query: &asking.path_and_query,
+            path_and_query: &effect.path_and_query,
         };
+        let routes = self.routes.load();
         for target in named_targets(&asked, &response.headers) {
             let path = normalise_path(target.split('?').next().unwrap_or_default());
-            let Some(route) = path.ok().and_then(|path| self.routes.find(url.host(), &path)) else {
+            let Some(route) = path.ok().and_then(|path| routes.find(url.host(), &path)) else {
                 continue;
             };
             if let Ok(key) = url.sibling(&target, &route.query) {
@@ -97,7 +115,7 @@ fn passed(why: Why, response: OriginResponse, route: Arc<Route>) -> Served {
         ..
     } = response;
     Served {
-        outcome: Outcome::Pass,
+        outcome: Outcome::Bypass,
         cache_status: CacheStatus::Forward {
             why,
             status: Some(status.as_u16()),
@@ -107,6 +125,7 @@ fn passed(why: Why, response: OriginResponse, route: Arc<Route>) -> Served {
             detail: None,
         },
         age: None,
+        origin_time: None,
         head: Head::Passed(PassedHead {
             status,
             headers,

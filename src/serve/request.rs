@@ -4,7 +4,8 @@
 
 use crate::base::clock::Timestamp;
 use crate::key::Scheme;
-use http::{HeaderMap, Method, Version};
+use crate::trace::Trace;
+use http::{HeaderMap, HeaderValue, Method, Version};
 use std::net::IpAddr;
 
 /// The facts of a request that its answer may depend on.
@@ -18,6 +19,9 @@ pub(crate) struct Request<'a> {
     pub(crate) query: Option<&'a str>,
     pub(crate) headers: &'a HeaderMap,
     pub(crate) client: IpAddr,
+    /// By which logs of every hop know it.
+    pub(crate) id: &'a HeaderValue,
+    pub(crate) trace: &'a Trace,
     pub(crate) received_at: Timestamp,
 }
 

@@ -10,18 +10,20 @@ use super::flying::Boarded;
 use super::head::{Fate, FlightHead};
 use super::rendition::Rendition;
 use super::route::{Ranges, RequestDirectives, Route, Routes, Versioning};
-use super::served::{Head, Part, Pass, Role, ServeError, Served};
+use super::served::{Head, Part, Pass, Role, ServeError, Served, Unserved};
 use super::way::{Purpose, Way, take};
 use crate::base::clock::{self, Timestamp};
 use crate::base::epoch::Epoch;
-use crate::base::metrics::Outcome;
+use crate::base::metrics::{Outcome, Tier};
 use crate::http::cache_status::{CacheStatus, Collapsed, Stored, Why};
 use crate::http::freshness::{Freshness, Lifetime, Versioned};
+use crate::http::hop::X_REQUEST_ID;
 use crate::http::hop::{
     Forwarding, ONLY_THIS_CLIENTS, count_hop, end_to_end, forward_request, strip_hop_by_hop, strip_unkeyed,
 };
 use crate::http::range::is_one_range;
 use crate::http::reuse::{RequestControl, Reuse};
+use crate::http::trace_context;
 use crate::key::{self, CacheKey, KeyName, RequestUrl, Target};
 use crate::spec::Wish;
 use crate::store::Entry;
@@ -64,15 +66,15 @@ impl<'a> Trip<'a> {
         routes: &'a Routes,
         request: &'a Request<'a>,
         epoch: Epoch,
-    ) -> Result<Trip<'a>, ServeError> {
+    ) -> Result<Trip<'a>, Unserved> {
         let purpose = match request.reads() {
             true => Purpose::Read,
             false => Purpose::Change,
         };
-        let path = key::normalise_path(request.path)?;
+        let path = key::normalise_path(request.path).map_err(ServeError::from)?;
         let way = Way::find(routes, request.host, path, purpose)?;
         let Way { route, path, options } = way;
-        let taken = take(request, route, options.as_deref())?;
+        let taken = take(request, route, options.as_deref()).map_err(|error| error.on(route))?;
         let query = taken.query.clone();
         let url = RequestUrl {
             scheme: request.scheme,
@@ -80,7 +82,7 @@ impl<'a> Trip<'a> {
             path: &path,
             query: query.as_deref(),
         };
-        let target = key::target(&url, &route.query)?;
+        let target = key::target(&url, &route.query).map_err(|error| ServeError::from(error).on(route))?;
         let control = match route.request_directives {
             RequestDirectives::Honor => RequestControl::of(request.headers),
             RequestDirectives::Ignore => RequestControl::default(),
@@ -132,6 +134,7 @@ impl Trip<'_> {
             key: self.target.key.clone(),
             route: self.route.clone(),
             rendition: self.rendition.clone(),
+            trace: self.request.trace.clone(),
         }
     }
 
@@ -161,6 +164,8 @@ impl Trip<'_> {
         let mut headers = self.headers.clone().into_owned();
         strip_hop_by_hop(&mut headers);
         count_hop(self.request.method, &mut headers);
+        headers.insert(X_REQUEST_ID, self.request.id.clone());
+        trace_context::pass_on(&mut headers);
         forward_request(
             &mut headers,
             &Forwarding {
@@ -179,18 +184,27 @@ impl Trip<'_> {
         }
     }
 
-    /// A stored entry as the answer, without the origin's help.
-    pub(super) fn stored(&self, entry: Arc<Entry>, body: Body) -> Served {
+    /// A stored entry as the answer, without the origin's help, and where it was.
+    pub(super) fn stored(&self, entry: Arc<Entry>, body: Body, tier: Tier) -> Served {
         let ttl = entry.lifetime.ttl(self.now);
-        let outcome = if ttl < 0 { Outcome::Stale } else { Outcome::Hit };
+        let outcome = if ttl < 0 {
+            Outcome::Stale
+        } else {
+            Outcome::HitMemory.read_from(tier)
+        };
         self.of_store(outcome, CacheStatus::Hit { ttl }, Head::Stored(entry), body)
     }
 
     /// Some bytes of a stored part.
-    pub(super) fn part(&self, part: Part, body: Body) -> Served {
+    pub(super) fn part(&self, part: Part, body: Body, tier: Tier) -> Served {
         let ttl = part.entry.lifetime.ttl(self.now);
         let body = Body::from_offset(part.run.first, body);
-        self.of_store(Outcome::Hit, CacheStatus::Hit { ttl }, Head::Part(part), body)
+        self.of_store(
+            Outcome::HitMemory.read_from(tier),
+            CacheStatus::Hit { ttl },
+            Head::Part(part),
+            body,
+        )
     }
 
     /// A stored entry that the origin has confirmed.
@@ -243,6 +257,7 @@ impl Trip<'_> {
             outcome,
             cache_status,
             age: lifetime.map(|lifetime| lifetime.age(now)),
+            origin_time: None,
             versioning: self.versioning(lifetime),
             head: Head::Flight(head, boarded.role),
             body: Body::Flight(boarded.ticket),
@@ -257,6 +272,7 @@ impl Trip<'_> {
             outcome,
             cache_status,
             age: lifetime.map(|lifetime| lifetime.age(self.now)),
+            origin_time: None,
             versioning: self.versioning(lifetime),
             head,
             body,

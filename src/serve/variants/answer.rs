@@ -6,6 +6,7 @@ use super::Rendered;
 use super::pool::Refusal;
 use super::shelf::{entry_of, variant_key};
 use crate::base::digest::Digest;
+use crate::base::metrics::Tier;
 use crate::image::ImageError;
 use crate::serve::body::Body;
 use crate::serve::rendition::Rendition;
@@ -56,17 +57,27 @@ pub(super) fn refused(
 fn placeholder(served: Served) -> Served {
     let key = variant_key(&Digest::of(PLACEHOLDER), &Spec::default());
     let bytes = Bytes::from_static(PLACEHOLDER);
-    served.replaced(Arc::new(entry_of(&key, "image/gif", &bytes)), Body::Whole(bytes))
+    let variant = Arc::new(entry_of(&key, "image/gif", &bytes));
+    served.replaced(variant, (Body::Whole(bytes), Tier::Memory))
 }
 
 impl Served {
     /// With other bytes in place of the source's.
-    pub(super) fn replaced(self, variant: Arc<Entry>, body: Body) -> Served {
+    pub(super) fn replaced(self, variant: Arc<Entry>, found: (Body, Tier)) -> Served {
+        let served = self.with_body(found);
         Served {
             head: Head::Variant {
-                source: Box::new(self.head),
+                source: Box::new(served.head),
                 variant,
             },
+            ..served
+        }
+    }
+
+    /// With a body that was looked for after the header.
+    pub(super) fn with_body(self, (body, tier): (Body, Tier)) -> Served {
+        Served {
+            outcome: self.outcome.read_from(tier),
             body,
             ..self
         }

@@ -16,6 +16,7 @@ use crate::key::{CacheKey, KeyName};
 use crate::serve::served::Role;
 use crate::spec::{Format, Output, Spec, Wish};
 use crate::store::{Body as StoredBody, Entry};
+use crate::trace::{Stage, Trace};
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
@@ -36,6 +37,8 @@ pub(super) struct Order {
     pub(super) patience: Patience,
     pub(super) ordered: Instant,
     pub(super) deadline: Instant,
+    /// Of who ordered it first.
+    pub(super) trace: Trace,
 }
 
 /// Whether a variant may be stored.
@@ -158,10 +161,12 @@ impl Variants {
         if let Some(entry) = self.present(key, order) {
             return Some(Ended::Found(entry));
         }
+        let queueing = order.trace.stage(Stage::Queue);
         let worker = tokio::select! {
             worker = self.pool.enter(order.deadline) => worker,
             () = waiters.none() => return None,
         };
+        drop(queueing);
         Some(match worker {
             Ok(worker) => self.make_at(worker, key, order).await,
             Err(refusal) => self.refused(key, order, refusal),
@@ -189,6 +194,7 @@ impl Variants {
             patience: order.patience,
             ordered: order.ordered,
             deadline: order.deadline,
+            trace: order.trace.clone(),
         };
         match self.pool.run(worker, job).await {
             Ok(finished) => self.finished(key, order, length, finished),
@@ -369,6 +375,7 @@ impl Order {
             patience: Patience::OfClients,
             ordered,
             deadline: ordered + time,
+            trace: Trace::default(),
         }
     }
 

@@ -13,6 +13,7 @@
 mod answer;
 mod behind;
 pub(crate) mod config;
+pub(crate) mod foreseen;
 mod last;
 mod makings;
 mod original;
@@ -34,7 +35,7 @@ use super::trip::Trip;
 use super::validity::standing_of;
 use crate::base::clock;
 use crate::base::digest::Digest;
-use crate::base::metrics::{Metrics, Outcome};
+use crate::base::metrics::{Metrics, Outcome, Tier};
 use crate::http::freshness::Lifetime;
 use crate::http::reuse::{Failure, RequestControl};
 use crate::image::ImageError;
@@ -43,6 +44,7 @@ use crate::purge::table::Standing;
 use crate::spec::config::OnOverload;
 use crate::spec::{Policy, Wish};
 use crate::store::{Entry, Store};
+use crate::trace::{Stage, Trace};
 use answer::refused;
 use behind::Behind;
 use config::Config;
@@ -87,6 +89,7 @@ pub(super) struct Rendering<'a> {
     pub(super) era: Era,
     pub(super) control: RequestControl,
     pub(super) rendition: &'a Rendition,
+    pub(super) trace: &'a Trace,
 }
 
 impl Variants {
@@ -167,12 +170,13 @@ impl Engine {
             Some(wish) if wish.spec.tells_facts() => return None,
             _ => {
                 let body = Body::in_memory(&self.store, &source.body)?;
-                return Some(trip.stored(source, body).rendered(rendition));
+                return Some(trip.stored(source, body, Tier::Memory).rendered(rendition));
             }
         };
         let key = variant_key(&source.body.digest, &wish.spec);
         let found = self.variants.shelf.in_memory(&key)?;
-        Some(self.with_variant(trip.stored(source, Body::Later), found, rendition))
+        let served = trip.stored(source, Body::Later, Tier::Memory);
+        Some(self.with_variant(served, found, rendition))
     }
 
     /// What came around the cache, rendered.
@@ -223,8 +227,8 @@ impl Engine {
     /// The source as it is.
     async fn render_source(&self, mut served: Served, rendition: &Rendition) -> Result<Rendered, ServeError> {
         if let (Head::Stored(entry), Body::Later) = (&served.head, &served.body) {
-            match Body::stored(&self.store, Some(entry.name()), &entry.body, self.read_ahead).await {
-                Some(body) => served.body = body,
+            match Body::find(&self.store, Some(entry.name()), &entry.body, self.read_ahead).await {
+                Some(found) => served = served.with_body(found),
                 None => return Ok(Rendered::SourceGone(Some(entry.clone()))),
             }
         }
@@ -255,15 +259,25 @@ impl Engine {
         rendering: &Rendering<'_>,
     ) -> Result<Rendered, ServeError> {
         let wanted = self.variants.feasible(&source.digest, wish);
-        let order = self.variants.order(&source, wanted);
-        let found = match self.variants.make(order).await {
+        let mut transforming = rendering.trace.stage(Stage::Transform);
+        let order = Order {
+            trace: transforming.trace(),
+            ..self.variants.order(&source, wanted)
+        };
+        let ended = self.variants.make(order).await;
+        if let Ended::Refused(refusal) = &ended {
+            transforming.fail(refusal);
+        }
+        drop(transforming);
+        let found = match ended {
             Ended::Made(entry, bytes) => Some(Found {
                 entry,
                 body: Body::Whole(bytes),
+                tier: Tier::Memory,
             }),
             Ended::Found(entry) => self.variants.shelf.take(entry, self.read_ahead).await,
             Ended::Unchanged(entry) => match self.body_of(&source).await {
-                Some(body) => Some(Found { entry, body }),
+                Some((body, tier)) => Some(Found { entry, body, tier }),
                 None => return Ok(Rendered::SourceGone(source.entry())),
             },
             Ended::SourceGone => return Ok(Rendered::SourceGone(source.entry())),
@@ -299,13 +313,10 @@ impl Engine {
             let served = self.with_last(source.served, last, rendering.rendition);
             return Ok(Rendered::of(served));
         }
-        let Some(body) = self.body_of(&source).await else {
+        let Some(found) = self.body_of(&source).await else {
             return Ok(Rendered::SourceGone(source.entry()));
         };
-        let served = Served {
-            body,
-            ..source.served
-        };
+        let served = source.served.with_body(found);
         refused(served, refusal, policy, rendering.rendition).map(Rendered::of)
     }
 
@@ -319,7 +330,11 @@ impl Engine {
         let last = self.variants.last.recall(rendering, wish, source)?;
         let is_current = self.fills.invalidations.era(&rendering.url.name()) == last.era;
         let is_valid = standing_of(&self.purges, rendering.url.text(), &last.stamp) == Standing::Valid;
-        if !is_current || !is_valid || !last.lifetime.stands_in(clock::now(), Failure::Error) {
+        if !is_current
+            || !is_valid
+            || self.is_retired()
+            || !last.lifetime.stands_in(clock::now(), Failure::Error)
+        {
             return None;
         }
         let found = self.variants.shelf.find(&last.variant, self.read_ahead).await?;
@@ -336,11 +351,11 @@ impl Engine {
     }
 
     fn with_variant(&self, served: Served, found: Found, rendition: &Rendition) -> Served {
-        let Found { entry, body } = found;
+        let Found { entry, body, tier } = found;
         if let Some(length) = served.head.length() {
             let saved = length.saturating_sub(entry.body.length);
             self.metrics.transform_saved_bytes.inc_by(saved);
         }
-        served.replaced(entry, body).rendered(rendition)
+        served.replaced(entry, (body, tier)).rendered(rendition)
     }
 }

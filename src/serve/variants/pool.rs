@@ -9,6 +9,7 @@ use crate::base::digest::Digest;
 use crate::base::metrics::{Metrics, Raised, TransformStage};
 use crate::image::{self, Context, ImageError, Kind, Limits, Made, Stage, Watch, Watermark};
 use crate::spec::{Output, Picture, Spec};
+use crate::trace::{self, Trace};
 use bytes::Bytes;
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -55,6 +56,7 @@ pub(super) struct Job {
     pub(super) patience: Patience,
     pub(super) ordered: Instant,
     pub(super) deadline: Instant,
+    pub(super) trace: Trace,
 }
 
 /// Who waits for a making.
@@ -273,6 +275,7 @@ impl Shared {
         let mut watch = StopWatch::start(job.deadline);
         let made = image::make(&job.bytes, probe, &job.spec, &context, &mut watch);
         watch.tell(&self.metrics);
+        watch.tell_trace(&job.trace);
         if let Ok(Made::Variant(variant)) = &made
             && variant.media_type == Kind::Avif.media_type()
             && is_encoded_once(&job.spec)
@@ -341,15 +344,18 @@ impl Drop for Waiting<'_> {
 /// How long each stage took, and when time is up.
 struct StopWatch {
     deadline: Instant,
+    began: Instant,
     last: Instant,
     stages: [Duration; 4],
 }
 
 impl StopWatch {
     fn start(deadline: Instant) -> Self {
+        let began = clock::monotonic();
         StopWatch {
             deadline,
-            last: clock::monotonic(),
+            began,
+            last: began,
             stages: [Duration::ZERO; 4],
         }
     }
@@ -366,6 +372,23 @@ impl StopWatch {
             (Stage::Encode, TransformStage::Encode),
         ] {
             metrics.transform_stages[label].observe(self.of(stage).as_secs_f64());
+        }
+    }
+
+    /// One after the other, each as long as it took in all: an animation's frames go through all of them in turn.
+    fn tell_trace(&self, trace: &Trace) {
+        let mut began = self.began;
+        for (stage, told) in [
+            (Stage::Decode, trace::Stage::Decode),
+            (Stage::Resize, trace::Stage::Resize),
+            (Stage::Adjust, trace::Stage::Adjust),
+            (Stage::Encode, trace::Stage::Encode),
+        ] {
+            let took = self.of(stage);
+            if !took.is_zero() {
+                trace.past(told, began, took);
+            }
+            began += took;
         }
     }
 }

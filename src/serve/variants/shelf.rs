@@ -7,12 +7,13 @@
 
 use crate::base::clock::Timestamp;
 use crate::base::digest::{Digest, Hex};
+use crate::base::metrics::Tier;
 use crate::http::freshness::Lifetime;
 use crate::http::header_block::HeaderBlock;
 use crate::image::ENCODER;
 use crate::key::{CacheKey, KeyName};
 use crate::serve::body::Body;
-use crate::serve::look_up::load;
+use crate::serve::look_up;
 use crate::spec::Spec;
 use crate::store::{Body as StoredBody, Entry, PART_BYTES, Stamp, Store};
 use bytes::Bytes;
@@ -38,6 +39,7 @@ pub(super) struct Shelf {
 pub(super) struct Found {
     pub(super) entry: Arc<Entry>,
     pub(super) body: Body,
+    pub(super) tier: Tier,
 }
 
 /// The names of variants by their source, oldest first.
@@ -64,7 +66,11 @@ impl Shelf {
     pub(super) fn in_memory(&self, key: &CacheKey) -> Option<Found> {
         let entry = self.store.entry(key)?;
         let body = Body::in_memory(&self.store, &entry.body)?;
-        Some(Found { entry, body })
+        Some(Found {
+            entry,
+            body,
+            tier: Tier::Memory,
+        })
     }
 
     /// If memory holds all of it.
@@ -75,14 +81,18 @@ impl Shelf {
 
     /// Memory first, then SSD.
     pub(super) async fn find(&self, key: &CacheKey, read_ahead: usize) -> Option<Found> {
-        let entry = load(&self.store, key).await?;
-        self.take(entry, read_ahead).await
+        let (entry, tier) = look_up::find(&self.store, key).await?;
+        let found = self.take(entry, read_ahead).await?;
+        Some(Found {
+            tier: tier.and(found.tier),
+            ..found
+        })
     }
 
     /// With its body.
     pub(super) async fn take(&self, entry: Arc<Entry>, read_ahead: usize) -> Option<Found> {
-        let body = Body::stored(&self.store, Some(entry.name()), &entry.body, read_ahead).await?;
-        Some(Found { entry, body })
+        let (body, tier) = Body::find(&self.store, Some(entry.name()), &entry.body, read_ahead).await?;
+        Some(Found { entry, body, tier })
     }
 
     /// Puts what has been made of `source`; no more than `most` of one source stay.

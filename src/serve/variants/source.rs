@@ -8,6 +8,7 @@ use super::makings::Keeping;
 use super::original::{Collected, Original, at_length, collect};
 use super::pool::Refusal;
 use crate::base::digest::{Digest, Hasher};
+use crate::base::metrics::Tier;
 use crate::image::ImageError;
 use crate::serve::Engine;
 use crate::serve::body::{Body, BodyError};
@@ -120,25 +121,22 @@ impl Engine {
     }
 
     /// A stored source that nothing is made of, with its body.
-    async fn too_large(&self, mut served: Served, entry: Arc<Entry>) -> Sourced {
+    async fn too_large(&self, served: Served, entry: Arc<Entry>) -> Sourced {
         let refusal = self.variants.too_large(Some(entry.body.length));
-        match Body::stored(&self.store, Some(entry.name()), &entry.body, self.read_ahead).await {
-            Some(body) => {
-                served.body = body;
-                Sourced::Refused(served, refusal)
-            }
+        match Body::find(&self.store, Some(entry.name()), &entry.body, self.read_ahead).await {
+            Some(found) => Sourced::Refused(served.with_body(found), refusal),
             None => Sourced::Gone(entry),
         }
     }
 
     /// The bytes of a source, to be served as they are.
-    pub(super) async fn body_of(&self, source: &Source) -> Option<Body> {
+    pub(super) async fn body_of(&self, source: &Source) -> Option<(Body, Tier)> {
         let stored = match &source.original {
-            Original::Here(chunks) => return Some(Body::Whole(chunks.joined())),
+            Original::Here(chunks) => return Some((Body::Whole(chunks.joined()), Tier::Memory)),
             Original::Stored(body) => body,
         };
         let name = source.entry().map(|entry| entry.name());
-        Body::stored(&self.store, name, stored, self.read_ahead).await
+        Body::find(&self.store, name, stored, self.read_ahead).await
     }
 }
 
