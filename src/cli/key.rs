@@ -3,11 +3,13 @@
 //! Invariant: what is printed is the only place where a key stands; the configuration gets its hash.
 
 use super::CommandError;
+use crate::base::secret::Secret;
 use crate::purge::config::{Permission, is_callers_name};
 use crate::purge::keys::{KeyHash, unused_key};
 use crate::purge::webhook::unused_secret;
 use clap::Args;
-use std::io::Write;
+use serde_json::{Value, json};
+use std::io::{self, Write};
 use std::str::FromStr;
 
 #[derive(Args, Debug)]
@@ -15,12 +17,15 @@ pub(super) struct Key {
     /// Who will have it: letters, digits, -, . and _.
     #[arg(long, default_value = "shop", value_parser = callers_name)]
     name: String,
-    /// What it allows: purge:url, purge:tag, purge:prefix or purge:all.
+    /// What it allows: purge:url, purge:tag, purge:prefix, purge:all; or admin, of keys alone.
     #[arg(long = "scope", value_name = "SCOPE", default_value = "purge:url")]
     scopes: Vec<Permission>,
     /// Make a secret for signed webhooks instead.
     #[arg(long)]
     webhook: bool,
+    /// Print it in JSON, with its part of the configuration.
+    #[arg(long)]
+    json: bool,
 }
 
 fn callers_name(text: &str) -> Result<String, &'static str> {
@@ -43,32 +48,59 @@ impl FromStr for Permission {
 }
 
 pub(super) fn run(key: &Key, output: &mut impl Write) -> Result<(), CommandError> {
-    let Key {
-        name,
-        scopes,
-        webhook,
-    } = key;
-    let scopes = scopes.iter().map(|scope| format!("\"{}\"", scope.name()));
-    let scopes = scopes.collect::<Vec<_>>().join(", ");
-    if *webhook {
-        let secret = unused_secret()?;
-        let secret = secret.expose();
-        writeln!(output, "# The secret, which its sender gets too:")?;
-        writeln!(output, "#   {secret}")?;
-        writeln!(output, "purge:\n  webhooks:")?;
-        writeln!(
-            output,
-            "    {name}: {{secrets: [\"{secret}\"], scopes: [{scopes}]}}"
-        )?;
-    } else {
-        let key = unused_key()?;
-        let hash = KeyHash::of(key.expose());
-        writeln!(output, "# The key, which is shown here and never again:")?;
-        writeln!(output, "#   {}", key.expose())?;
-        writeln!(output, "purge:\n  keys:")?;
-        writeln!(output, "    {name}: {{hash: \"{hash}\", scopes: [{scopes}]}}")?;
+    if key.webhook && key.scopes.contains(&Permission::Admin) {
+        return Err(CommandError::Usage(
+            "a webhook can not have the scope admin".into(),
+        ));
+    }
+    match (key.webhook, key.json) {
+        (true, true) => webhook_in_json(key, &unused_secret()?, output)?,
+        (true, false) => webhook_in_yaml(key, &unused_secret()?, output)?,
+        (false, true) => key_in_json(key, &unused_key()?, output)?,
+        (false, false) => key_in_yaml(key, &unused_key()?, output)?,
     }
     Ok(())
+}
+
+fn webhook_in_yaml(key: &Key, secret: &Secret, output: &mut impl Write) -> io::Result<()> {
+    let (name, scopes, secret) = (&key.name, key.scopes(), secret.expose());
+    writeln!(output, "# The secret, which its sender gets too:")?;
+    writeln!(output, "#   {secret}")?;
+    writeln!(output, "purge:\n  webhooks:")?;
+    writeln!(
+        output,
+        "    {name}: {{secrets: [\"{secret}\"], scopes: {scopes}}}"
+    )
+}
+
+fn key_in_yaml(key: &Key, unused: &Secret, output: &mut impl Write) -> io::Result<()> {
+    let (name, scopes, hash) = (&key.name, key.scopes(), KeyHash::of(unused.expose()));
+    writeln!(output, "# The key, which is shown here and never again:")?;
+    writeln!(output, "#   {}", unused.expose())?;
+    writeln!(output, "purge:\n  keys:")?;
+    writeln!(output, "    {name}: {{hash: \"{hash}\", scopes: {scopes}}}")
+}
+
+/// `purge` as it goes into the configuration.
+fn webhook_in_json(key: &Key, secret: &Secret, output: &mut impl Write) -> io::Result<()> {
+    let secret = secret.expose();
+    let caller = json!({"secrets": [secret], "scopes": key.scopes()});
+    let told = json!({"secret": secret, "purge": {"webhooks": {&key.name: caller}}});
+    writeln!(output, "{told}")
+}
+
+/// `purge` as it goes into the configuration.
+fn key_in_json(key: &Key, unused: &Secret, output: &mut impl Write) -> io::Result<()> {
+    let hash = KeyHash::of(unused.expose()).to_string();
+    let caller = json!({"hash": hash, "scopes": key.scopes()});
+    let told = json!({"key": unused.expose(), "purge": {"keys": {&key.name: caller}}});
+    writeln!(output, "{told}")
+}
+
+impl Key {
+    fn scopes(&self) -> Value {
+        self.scopes.iter().map(|scope| json!(scope.name())).collect()
+    }
 }
 
 #[cfg(test)]
@@ -82,6 +114,7 @@ mod tests {
             name: name.into(),
             scopes: scopes.to_vec(),
             webhook,
+            json: false,
         }
     }
 
@@ -121,6 +154,38 @@ mod tests {
             .unwrap();
         assert_eq!(config.purge.webhooks["cms"].secrets[0].expose(), secret);
         assert_eq!(config.purge.webhooks["cms"].scopes, [Permission::All]);
+    }
+
+    #[test]
+    fn json_tells_the_same_and_is_a_configuration_of_its_own() {
+        for (webhook, told, begins) in [(false, "key", "aqk_"), (true, "secret", "whsec_")] {
+            let key = Key {
+                json: true,
+                ..key("blog-1", &[Permission::Url, Permission::Tag], webhook)
+            };
+            let mut output = Vec::new();
+            run(&key, &mut output).unwrap();
+            let printed: Value = serde_json::from_slice(&output).unwrap();
+            let secret = printed[told].as_str().unwrap();
+            assert!(secret.starts_with(begins), "{told}");
+            let config: crate::purge::config::Config =
+                serde_json::from_value(printed["purge"].clone()).unwrap();
+            if webhook {
+                assert_eq!(config.webhooks["blog-1"].secrets[0].expose(), secret);
+                assert_eq!(config.webhooks["blog-1"].scopes, key.scopes);
+            } else {
+                assert_eq!(Keys::new(&config).find(secret).unwrap().name(), "blog-1");
+                assert_eq!(config.keys["blog-1"].scopes, key.scopes);
+            }
+        }
+    }
+
+    #[test]
+    fn a_webhook_can_not_administer() {
+        let refused = run(&key("cms", &[Permission::Admin], true), &mut Vec::new());
+        assert!(matches!(refused, Err(CommandError::Usage(_))));
+        let (_, config) = printed(&key("operators", &[Permission::Admin], false));
+        assert_eq!(config.purge.keys["operators"].scopes, [Permission::Admin]);
     }
 
     #[test]

@@ -2,32 +2,35 @@
 //!
 //! Only parses, dispatches and reports; knows nothing of how a command does its work.
 
+mod access;
 mod check;
 mod client;
+mod describe;
+mod exit;
+mod get;
 mod key;
+mod log;
 mod purge;
+mod ready;
+mod reload;
+mod screen;
 mod serve;
+mod stat;
+mod top;
+mod warm;
 
 use crate::config::{ConfigError, Overrides};
 use clap::{Args, Parser, Subcommand};
+use exit::{Exit, for_as_long_as_read};
 use std::ffi::OsString;
-use std::io::Write;
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-const EXIT_SUCCESS: u8 = 0;
-/// Of usage and configuration errors: `EX_USAGE` of sysexits.h.
-const EXIT_USAGE: u8 = 64;
-const EXIT_FAILURE: u8 = 1;
-/// Of `aquatint purge`: the edge said no, it can not say yes yet, or it could not be asked.
-const EXIT_REFUSED: u8 = 3;
-const EXIT_PENDING: u8 = 4;
-const EXIT_UNREACHABLE: u8 = 5;
-
 /// An image CDN edge cache.
 #[derive(Debug, Parser)]
-#[command(name = "aquatint", version, arg_required_else_help = true)]
+#[command(name = "aquatint", version, arg_required_else_help = true, after_help = exit::HELP)]
 struct CommandLine {
     #[command(subcommand)]
     command: Command,
@@ -38,10 +41,7 @@ enum Command {
     /// Run an edge until SIGTERM or SIGINT.
     Serve(Serve),
     /// Read a configuration and name everything that is wrong with it.
-    Check {
-        /// The configuration, YAML.
-        file: PathBuf,
-    },
+    Check(check::Check),
     /// Have a running edge purge images, and print its receipt.
     ///
     /// Ends with 0 when the purge is applied, 3 when it is refused, 4 while it is pending, and 5 when the edge can not be
@@ -49,6 +49,26 @@ enum Command {
     Purge(purge::Purge),
     /// Make a key or a webhook's secret that allows purges, and print its lines of the configuration.
     Key(key::Key),
+    /// Show the numbers of a running edge: what they are, how fast they grow now and on average.
+    Stat(stat::Stat),
+    /// Show what is busiest at a running edge in the last minutes.
+    Top(top::Top),
+    /// Print what a running edge answers, as it answers.
+    Log(log::Log),
+    /// Have a running edge answer for one image, or explain how it would.
+    Get(get::Get),
+    /// Have a running edge fetch the images of a list, so that clients find them stored.
+    ///
+    /// Ends with 0 when all went well, and with 1 when one did not, or when it was interrupted.
+    Warm(warm::Warm),
+    /// Have a running edge read its configuration again: all of it or nothing.
+    Reload(reload::Reload),
+    /// End with 0 when a running edge is ready, and with 1 when it is not: a container's health check.
+    Ready(ready::Ready),
+    /// Print what makes a shell complete this command line.
+    Completions(describe::Completions),
+    /// Print the manual's page.
+    Man(describe::Man),
 }
 
 #[derive(Args, Debug)]
@@ -93,14 +113,18 @@ enum CommandError {
     Unheard { admin: String, cause: std::io::Error },
     #[error("aquatint: {admin} can not be reached: {cause}; nothing was ordered")]
     Unreachable { admin: String, cause: std::io::Error },
+    #[error("aquatint: {admin} broke off: {cause}")]
+    CutOff { admin: String, cause: std::io::Error },
     #[error(
-        "aquatint: {admin}: this is no admin listener: it answers {status}, and neither a receipt nor an estimate; nothing is known to be purged"
+        "aquatint: {admin}: this is no admin listener: it answers {status}, and not as one; nothing is known to be done"
     )]
     NoAdmin { admin: String, status: u16 },
     #[error("aquatint: {0}")]
     Random(#[from] crate::purge::keys::NoRandom),
     #[error("aquatint: standard output cannot be written: {0}")]
-    Output(#[from] std::io::Error),
+    Output(#[from] io::Error),
+    #[error("aquatint: the system refuses what is needed: {0}")]
+    System(io::Error),
 }
 
 /// Runs the command that `arguments` (the binary's name first) ask for.
@@ -111,48 +135,57 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn exit_code(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let command_line = match CommandLine::try_parse_from(arguments) {
         Ok(command_line) => command_line,
-        Err(help_or_error) => return explain(&help_or_error),
+        Err(help_or_error) => return explain(&help_or_error).code(),
     };
-    let output = &mut std::io::stdout();
-    let outcome = match command_line.command {
-        Command::Serve(Serve { config, overrides }) => {
-            serve::run(config.as_deref(), &overrides.into()).map(succeed)
-        }
-        Command::Check { file } => check::run(&file, output).map(succeed),
-        Command::Purge(purge) => purge::run(&purge, output).map(|end| match end {
-            purge::End::Applied => EXIT_SUCCESS,
-            purge::End::Pending => EXIT_PENDING,
-        }),
-        Command::Key(key) => key::run(&key, output).map(succeed),
-    };
-    outcome.unwrap_or_else(|error| fail(&error))
+    carry_out(command_line.command, &mut io::stdout())
+        .unwrap_or_else(|error| fail(&error))
+        .code()
 }
 
-fn succeed((): ()) -> u8 {
-    EXIT_SUCCESS
+fn carry_out(command: Command, output: &mut impl Write) -> Result<Exit, CommandError> {
+    let done = |()| Exit::Done;
+    match command {
+        Command::Serve(Serve { config, overrides }) => {
+            serve::run(config.as_deref(), overrides.into()).map(done)
+        }
+        Command::Check(check) => check::run(&check, output),
+        Command::Key(key) => key::run(&key, output).map(done),
+        Command::Completions(completions) => describe::completions(&completions, output).map(done),
+        Command::Man(man) => describe::man(&man, output).map(done),
+        Command::Purge(purge) => asking(purge::run(&purge, output)),
+        Command::Stat(stat) => for_as_long_as_read(asking(stat::run(&stat, output))),
+        Command::Top(top) => for_as_long_as_read(asking(top::run(&top, output))),
+        Command::Log(log) => for_as_long_as_read(asking(log::run(&log, output))),
+        Command::Get(get) => asking(get::run(&get, output)),
+        Command::Warm(warm) => asking(warm::run(&warm, output)),
+        Command::Reload(reload) => asking(reload::run(&reload, output)),
+        Command::Ready(ready) => asking(ready::run(&ready, output)),
+    }
+}
+
+/// Runs what asks an edge. A look-up of a name that the system has not ended is left behind.
+fn asking(work: impl Future<Output = Result<Exit, CommandError>>) -> Result<Exit, CommandError> {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    let runtime = builder.enable_all().build().map_err(CommandError::System)?;
+    let ended = runtime.block_on(work);
+    runtime.shutdown_background();
+    ended
 }
 
 /// `--help` and `--version` end here too, on stdout and well.
-fn explain(help_or_error: &clap::Error) -> u8 {
+fn explain(help_or_error: &clap::Error) -> Exit {
     let asked_for = !help_or_error.use_stderr();
     match help_or_error.print() {
-        Ok(()) if asked_for => EXIT_SUCCESS,
-        Ok(()) => EXIT_USAGE,
-        Err(_) => EXIT_FAILURE,
+        Ok(()) if asked_for => Exit::Done,
+        Ok(()) => Exit::Usage,
+        Err(_) => Exit::Failure,
     }
 }
 
-fn fail(error: &CommandError) -> u8 {
+fn fail(error: &CommandError) -> Exit {
     // With stderr gone, the exit code still tells.
-    writeln!(std::io::stderr(), "{error}").ok();
-    match error {
-        CommandError::Config(_) | CommandError::Usage(_) => EXIT_USAGE,
-        CommandError::App(_) | CommandError::Random(_) | CommandError::Output(_) => EXIT_FAILURE,
-        CommandError::Refused { .. } => EXIT_REFUSED,
-        CommandError::Unreachable { .. } | CommandError::Unheard { .. } | CommandError::NoAdmin { .. } => {
-            EXIT_UNREACHABLE
-        }
-    }
+    writeln!(io::stderr(), "{error}").ok();
+    Exit::of(error)
 }
 
 impl From<OverrideFlags> for Overrides {
@@ -219,6 +252,22 @@ mod tests {
             "aquatint serve --config /nowhere/aquatint.yaml",
             "aquatint check /nowhere/aquatint.yaml",
             "aquatint check Cargo.toml",
+            "aquatint check Cargo.toml --json",
+            "aquatint stat --admin 127.0.0.1:9090",
+            "aquatint top --by colour",
+            "aquatint top --limit 0",
+            "aquatint log --sttus 5xx",
+            "aquatint get",
+            "aquatint get http://a/b --method POST",
+            "aquatint get http://a/b -H Accept",
+            "aquatint get http://a/b -H Accept:image/avif -H accept:image/webp",
+            "aquatint warm",
+            "aquatint warm /nowhere/list",
+            "aquatint warm - --concurrency 0",
+            "aquatint warm - --rate 0",
+            "aquatint reload --key-file /nowhere/key",
+            "aquatint ready --timeout soon",
+            "aquatint completions sh",
         ];
         for text in wrong {
             assert_eq!(exit_code_of(text), 64, "{text}");
@@ -226,8 +275,54 @@ mod tests {
     }
 
     #[test]
+    fn shells_and_man_are_told_every_command() {
+        use clap::CommandFactory;
+        let (mut completions, mut page) = (Vec::new(), Vec::new());
+        clap_complete::generate(
+            clap_complete::Shell::Bash,
+            &mut CommandLine::command(),
+            "aquatint",
+            &mut completions,
+        );
+        clap_mangen::Man::new(CommandLine::command())
+            .render(&mut page)
+            .unwrap();
+        let texts = [completions, page].map(|text| String::from_utf8(text).unwrap());
+        for command in CommandLine::command().get_subcommands() {
+            let name = command.get_name();
+            assert!(texts.iter().all(|text| text.contains(name)), "{name}");
+        }
+    }
+
+    #[test]
+    fn the_help_tells_every_exit_code() {
+        for exit in [
+            Exit::Done,
+            Exit::Failure,
+            Exit::Refused,
+            Exit::Pending,
+            Exit::Unreachable,
+            Exit::Usage,
+        ] {
+            let begins = format!("  {:<3} ", exit.code());
+            assert!(
+                exit::HELP.lines().any(|line| line.starts_with(&begins)),
+                "{exit:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn who_closes_the_pipe_has_read_enough_of_what_is_printed_for_ever() {
+        let gone = || Err(CommandError::Output(io::ErrorKind::BrokenPipe.into()));
+        assert!(matches!(for_as_long_as_read(gone()), Ok(Exit::Done)));
+        let full = Err(CommandError::Output(io::ErrorKind::StorageFull.into()));
+        assert!(for_as_long_as_read(full).is_err());
+    }
+
+    #[test]
     fn a_failure_that_is_nobodys_configuration_ends_with_1() {
         let gone = std::io::Error::from(std::io::ErrorKind::BrokenPipe);
-        assert_eq!(fail(&CommandError::Output(gone)), 1);
+        assert_eq!(fail(&CommandError::Output(gone)).code(), 1);
     }
 }

@@ -3,22 +3,16 @@
 //! Only writes the order and reads the receipt; what an order may be is the edge's to say.
 
 use super::CommandError;
-use super::client::{Admin, NoAnswer, Request, Response};
+use super::access::{Access, PATIENCE, counted, refused, text};
+use super::client::{Method, Repeat, Request, Response};
+use super::exit::Exit;
 use crate::http::entity_tag::EntityTag;
 use clap::Args;
 use http::HeaderValue;
 use serde_json::{Map, Value, json};
 use std::io::Write;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 const PATH: &str = "/api/v1/purge";
-
-/// Where the key is looked for without `--key-file`.
-const KEY_VARIABLE: &str = "AQUATINT_KEY";
-
-/// More than an edge waits for its log by default.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 #[derive(Args, Debug)]
 pub(super) struct Purge {
@@ -49,54 +43,37 @@ pub(super) struct Purge {
     /// The entity tag that the origin's answers have from now on; others are not stored.
     #[arg(long, value_name = "ETAG", value_parser = entity_tag)]
     min_etag: Option<String>,
-    /// The edge's admin listener.
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9090")]
-    admin: Admin,
-    /// A file with the key; without it the key is taken from AQUATINT_KEY.
-    #[arg(long, value_name = "FILE")]
-    key_file: Option<PathBuf>,
+    #[command(flatten)]
+    access: Access,
     /// Of several orders with this key one is carried out.
     #[arg(long, value_name = "KEY")]
     idempotency_key: Option<String>,
-    /// Print the edge's answer as it is.
-    #[arg(long)]
-    json: bool,
 }
 
-/// How an order ended that was not refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
-    /// Or, for a dry run, nothing had to be.
-    Applied,
-    Pending,
-}
-
-pub(super) fn run(purge: &Purge, output: &mut impl Write) -> Result<End, CommandError> {
+pub(super) async fn run(purge: &Purge, output: &mut impl Write) -> Result<Exit, CommandError> {
     let order = purge.order()?.to_string();
-    let key = key(purge.key_file.as_deref())?;
-    let authorization = format!("Bearer {key}");
-    let mut headers = vec![
-        ("Content-Type", "application/json"),
-        ("Authorization", authorization.as_str()),
-    ];
+    let mut client = purge.access.client_with_key()?;
+    let mut headers = vec![("Content-Type", "application/json")];
     if let Some(once) = &purge.idempotency_key {
         headers.push(("Idempotency-Key", visible("--idempotency-key", once)?));
     }
     let request = Request {
+        method: Method::Post,
         path: PATH,
         headers,
         body: order.as_bytes(),
+        repeat: Repeat::Never,
     };
-    let answer = purge.admin.post(&request, PATIENCE);
-    let answer = answer.map_err(|failed| purge.unanswered(failed))?;
+    let answer = client.ask(&request, PATIENCE).await;
+    let answer = answer.map_err(|failed| purge.access.unanswered(failed))?;
     let told = purge.told(&answer);
     match &told {
         Err(CommandError::NoAdmin { .. }) => {}
-        _ if purge.json => output.write_all(&answer.body)?,
+        _ if purge.access.json => output.write_all(&answer.body)?,
         Ok((_, text)) => writeln!(output, "{text}")?,
         Err(_) => {}
     }
-    told.map(|(end, _)| end)
+    told.map(|(exit, _)| exit)
 }
 
 impl Purge {
@@ -134,24 +111,16 @@ impl Purge {
         Ok(Value::Object(order))
     }
 
-    fn unanswered(&self, failed: NoAnswer) -> CommandError {
-        let admin = self.admin.to_string();
-        match failed {
-            NoAnswer::Unsent(cause) => CommandError::Unreachable { admin, cause },
-            NoAnswer::Unheard(cause) => CommandError::Unheard { admin, cause },
-        }
-    }
-
     /// What became of it, and what people are told. Any web server answers 200: what only an edge says is asked for.
-    fn told(&self, answer: &Response) -> Result<(End, String), CommandError> {
+    fn told(&self, answer: &Response) -> Result<(Exit, String), CommandError> {
         let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
         let is_receipt = |state: &str| body["state"] == state && !text(&body["purge_id"]).is_empty();
         match answer.status {
-            200 if self.dry_run && body["dry_run"] == true => Ok((End::Applied, dry_run(&body))),
-            200 if !self.dry_run && is_receipt("applied") => Ok((End::Applied, applied(&body))),
-            202 if !self.dry_run && is_receipt("pending") => Ok((End::Pending, pending(&body))),
+            200 if self.dry_run && body["dry_run"] == true => Ok((Exit::Done, dry_run(&body))),
+            200 if !self.dry_run && is_receipt("applied") => Ok((Exit::Done, applied(&body))),
+            202 if !self.dry_run && is_receipt("pending") => Ok((Exit::Pending, pending(&body))),
             status @ 100..400 => Err(CommandError::NoAdmin {
-                admin: self.admin.to_string(),
+                admin: self.access.admin.to_string(),
                 status,
             }),
             status => Err(refused(status, &body)),
@@ -174,25 +143,6 @@ fn quoted(tag: &str) -> String {
         true => tag.to_owned(),
         false => format!("\"{tag}\""),
     }
-}
-
-fn key(file: Option<&Path>) -> Result<String, CommandError> {
-    let text = match file {
-        Some(file) => std::fs::read_to_string(file)
-            .map_err(|cause| CommandError::Usage(format!("--key-file {}: {cause}", file.display())))?,
-        None => std::env::var(KEY_VARIABLE).unwrap_or_default(),
-    };
-    key_of(&text)
-}
-
-fn key_of(text: &str) -> Result<String, CommandError> {
-    let key = text.trim();
-    let wrong = match key {
-        "" => format!("a key is needed: in {KEY_VARIABLE}, or in a file that --key-file names"),
-        key if key.bytes().all(|byte| byte.is_ascii_graphic()) => return Ok(key.to_owned()),
-        _ => "the key is not one line of visible characters".into(),
-    };
-    Err(CommandError::Usage(wrong))
 }
 
 fn visible<'a>(flag: &str, text: &'a str) -> Result<&'a str, CommandError> {
@@ -226,32 +176,11 @@ fn applied(body: &Value) -> String {
     format!("{what}: index {index}, purge {id}, committed at {at}, applied on {nodes}")
 }
 
-fn counted(count: u64, what: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} {what}{plural}")
-}
-
 fn pending(body: &Value) -> String {
     let id = text(&body["purge_id"]);
     format!(
         "pending: purge {id} is not known to be committed; GET /api/v1/purges/{id} tells what becomes of it"
     )
-}
-
-fn refused(status: u16, body: &Value) -> CommandError {
-    let error = &body["error"];
-    let message = match text(&error["message"]) {
-        "" => "the answer says no more",
-        message => message,
-    };
-    CommandError::Refused {
-        status,
-        message: message.to_owned(),
-    }
-}
-
-fn text(value: &Value) -> &str {
-    value.as_str().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -310,14 +239,15 @@ mod tests {
         );
     }
 
-    fn told_to(arguments: &[&str], status: u16, body: &str) -> Result<(End, String), CommandError> {
+    fn told_to(arguments: &[&str], status: u16, body: &str) -> Result<(Exit, String), CommandError> {
         purge(arguments).told(&Response {
             status,
+            retry_after_s: None,
             body: body.into(),
         })
     }
 
-    fn told(status: u16, body: &Value) -> Result<(End, String), String> {
+    fn told(status: u16, body: &Value) -> Result<(Exit, String), String> {
         let told = told_to(&["--all"], status, &body.to_string());
         told.map_err(|error| error.to_string())
     }
@@ -344,7 +274,7 @@ mod tests {
                 panic!("{status} {body}: {told:?}");
             };
             assert!(error.to_string().contains("this is no admin listener"), "{error}");
-            assert_eq!(crate::cli::fail(&error), 5);
+            assert_eq!(crate::cli::fail(&error).code(), 5);
         }
         let receipt = r#"{"state": "applied", "purge_id": "0190"}"#;
         let told = told_to(&["--all", "--dry-run"], 200, receipt);
@@ -360,9 +290,9 @@ mod tests {
         let (end, text) = told(200, &receipt).unwrap();
         let expected =
             "purged: index 7, purge 0190, committed at 2026-01-01T00:00:00.000Z, applied on 1 node";
-        assert_eq!((end, text.as_str()), (End::Applied, expected));
+        assert_eq!((end, text.as_str()), (Exit::Done, expected));
         let (end, text) = told(202, &json!({"purge_id": "0190", "state": "pending"})).unwrap();
-        assert_eq!(end, End::Pending);
+        assert_eq!(end, Exit::Pending);
         assert!(text.starts_with("pending: purge 0190 "), "{text}");
         let estimate = r#"{"dry_run": true, "objects": 2, "bytes": 9}"#;
         let (_, text) = told_to(&["--all", "--dry-run"], 200, estimate).unwrap();
@@ -384,32 +314,5 @@ mod tests {
             let line = Line::try_parse_from(["purge", "http://a/b", "--min-etag", wrong]);
             assert!(line.is_err(), "{wrong:?}");
         }
-    }
-
-    #[test]
-    fn without_a_key_one_is_asked_for() {
-        for none in ["", " \n"] {
-            let error = key_of(none).unwrap_err().to_string();
-            assert!(error.contains("a key is needed: in AQUATINT_KEY"), "{error}");
-        }
-    }
-
-    #[test]
-    fn a_key_is_one_line_of_a_file() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("key");
-        for (text, found) in [
-            ("aqk_1\n", Some("aqk_1")),
-            ("", None),
-            ("a\r\nb: c", None),
-            ("\u{e9}", None),
-        ] {
-            std::fs::write(&file, text).unwrap();
-            assert_eq!(key(Some(&file)).ok().as_deref(), found, "{text:?}");
-        }
-        assert!(matches!(
-            key(Some(Path::new("/nowhere/key"))),
-            Err(CommandError::Usage(_))
-        ));
     }
 }

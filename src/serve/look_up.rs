@@ -9,12 +9,14 @@ use super::indexes::selected_key;
 use super::served::Part;
 use super::trip::Trip;
 use super::validity::standing;
+use crate::base::metrics::Tier;
 use crate::http::alternates::Alternates;
 use crate::http::cache_status::Why;
 use crate::http::partial::Run;
 use crate::key::CacheKey;
+use crate::purge::Purges;
 use crate::purge::table::Standing;
-use crate::store::{Entry, EntryKind, Store};
+use crate::store::{Body as StoredBody, Entry, EntryKind, Store};
 use std::sync::Arc;
 
 /// What is stored for a request.
@@ -29,7 +31,7 @@ pub(super) struct Found {
 pub(super) enum Held {
     Nothing,
     Whole(Whole),
-    Part(Part, Body),
+    Part(Part, Body, Tier),
 }
 
 /// A whole response.
@@ -38,6 +40,8 @@ pub(super) struct Whole {
     pub(super) body: Body,
     /// Never [`Standing::Hard`].
     pub(super) standing: Standing,
+    /// Where it was, index, entry and the body's first part together.
+    pub(super) tier: Tier,
 }
 
 impl Found {
@@ -50,31 +54,68 @@ impl Found {
     }
 }
 
-/// Memory first, then SSD.
-pub(super) async fn look_up(fills: &Fills, trip: &Trip<'_>, read_ahead: usize) -> Found {
+/// How a look-up sees the store.
+pub(super) trait Sight {
+    /// Memory first, then SSD.
+    async fn entry(&self, key: &CacheKey) -> Option<(Arc<Entry>, Tier)>;
+
+    /// The body of the entry of `key`.
+    async fn body(&self, key: &CacheKey, body: &StoredBody) -> Option<(Body, Tier)>;
+
+    /// Is told of an entry that a purge forbids to serve.
+    fn purged(&self, entry: &Arc<Entry>, standing: Standing);
+}
+
+/// To serve what is found: the SSD's finds come into memory, and all is counted.
+pub(super) struct Taking<'a> {
+    fills: &'a Fills,
+    read_ahead: usize,
+}
+
+impl<'a> Taking<'a> {
+    pub(super) fn new(fills: &'a Fills, read_ahead: usize) -> Self {
+        Taking { fills, read_ahead }
+    }
+}
+
+impl Sight for Taking<'_> {
+    async fn entry(&self, key: &CacheKey) -> Option<(Arc<Entry>, Tier)> {
+        find(&self.fills.store, key).await
+    }
+
+    async fn body(&self, key: &CacheKey, body: &StoredBody) -> Option<(Body, Tier)> {
+        Body::find(&self.fills.store, Some(key.name()), body, self.read_ahead).await
+    }
+
+    fn purged(&self, _: &Arc<Entry>, _: Standing) {
+        self.fills.metrics.purge_refused_hits.inc();
+    }
+}
+
+pub(super) async fn look_up(sight: &impl Sight, purges: &Purges, trip: &Trip<'_>) -> Found {
     let url = &trip.target.key;
     let nothing = || Found {
         key: url.clone(),
         index: None,
         held: Held::Nothing,
     };
-    let Some(entry) = load_unpurged(fills, url).await else {
+    let Some((entry, tier)) = unpurged(sight, purges, url).await else {
         return nothing();
     };
     if entry.kind() != EntryKind::Index {
         return Found {
             key: url.clone(),
             index: None,
-            held: hold(fills, url, entry, trip, read_ahead).await,
+            held: hold(sight, purges, url, (entry, tier), trip).await,
         };
     }
     let Some(key) = selected_key(url, &entry, &trip.headers, &trip.route.policy.vary) else {
         // An index of other rules than today's is none.
         return nothing();
     };
-    let held = match load_unpurged(fills, &key).await {
-        Some(alternate) if alternate.kind() != EntryKind::Index => {
-            hold(fills, &key, alternate, trip, read_ahead).await
+    let held = match unpurged(sight, purges, &key).await {
+        Some((alternate, also)) if alternate.kind() != EntryKind::Index => {
+            hold(sight, purges, &key, (alternate, tier.and(also)), trip).await
         }
         _ => Held::Nothing,
     };
@@ -86,49 +127,62 @@ pub(super) async fn look_up(fills: &Fills, trip: &Trip<'_>, read_ahead: usize) -
 }
 
 /// What no purge forbids to look at.
-async fn load_unpurged(fills: &Fills, key: &CacheKey) -> Option<Arc<Entry>> {
-    let entry = load(&fills.store, key).await?;
-    if standing(&fills.purges, &entry) == Standing::Hard {
-        fills.metrics.purge_refused_hits.inc();
+async fn unpurged(sight: &impl Sight, purges: &Purges, key: &CacheKey) -> Option<(Arc<Entry>, Tier)> {
+    let (entry, tier) = sight.entry(key).await?;
+    if standing(purges, &entry) == Standing::Hard {
+        sight.purged(&entry, Standing::Hard);
         return None;
     }
-    Some(entry)
+    Some((entry, tier))
 }
 
 pub(super) async fn load(store: &Store, key: &CacheKey) -> Option<Arc<Entry>> {
+    find(store, key).await.map(|(entry, _)| entry)
+}
+
+/// An entry, and where it was.
+pub(super) async fn find(store: &Store, key: &CacheKey) -> Option<(Arc<Entry>, Tier)> {
     match store.entry(key) {
-        Some(entry) => Some(entry),
-        None => store.load_entry(key).await,
+        Some(entry) => Some((entry, Tier::Memory)),
+        None => store.load_entry(key).await.map(|entry| (entry, Tier::Ssd)),
     }
 }
 
 /// An entry without its body is none, unless a variant may answer for it.
-async fn hold(fills: &Fills, key: &CacheKey, entry: Arc<Entry>, trip: &Trip<'_>, read_ahead: usize) -> Held {
-    let standing = standing(&fills.purges, &entry);
+async fn hold(
+    sight: &impl Sight,
+    purges: &Purges,
+    key: &CacheKey,
+    (entry, tier): (Arc<Entry>, Tier),
+    trip: &Trip<'_>,
+) -> Held {
+    let standing = standing(purges, &entry);
     if standing == Standing::Soft {
-        fills.metrics.purge_refused_hits.inc();
+        sight.purged(&entry, standing);
     }
-    let whole = |entry, body| {
+    let whole = |entry, body, tier| {
         Held::Whole(Whole {
             entry,
             body,
             standing,
+            tier,
         })
     };
     if trip.wish().is_some() && entry.kind() == EntryKind::Whole {
-        return whole(entry, Body::Later);
+        return whole(entry, Body::Later, tier);
     }
-    let Some(body) = Body::stored(&fills.store, Some(key.name()), &entry.body, read_ahead).await else {
+    let Some((body, of_body)) = sight.body(key, &entry.body).await else {
         return Held::Nothing;
     };
+    let tier = tier.and(of_body);
     match entry.kind() {
-        EntryKind::Whole => return whole(entry, body),
+        EntryKind::Whole => return whole(entry, body, tier),
         // Bytes of a part can not be confirmed without the rest.
         EntryKind::Part if standing != Standing::Valid => return Held::Nothing,
         EntryKind::Part | EntryKind::Index => {}
     }
     match Run::of(&entry.headers.to_map(), entry.body.length) {
-        Some(run) => Held::Part(Part { entry, run }, body),
+        Some(run) => Held::Part(Part { entry, run }, body, tier),
         None => Held::Nothing,
     }
 }
