@@ -36,7 +36,10 @@
 //! its wish, its download name, the headers that had a say. *scope*: what a purge covers. *index*, of a purge: its position in
 //! the log. *epoch*: the highest index known before a response's origin was asked. *incarnation*: one life of the log. *floor*:
 //! the epoch before which nothing is served. *stamp*: epoch and tags of a response. *standing*: what purges let be done with
-//! it. *order*: what somebody wants purged. *making*: the work on a variant, and those who wait for it.
+//! it. *order*: what somebody wants purged. *making*: the work on a variant, and those who wait for it. *sight*: how a look-up
+//! sees the store, taking what it finds or only looking. *verdict*: what a stored response is good for, for a request.
+//! *explanation*: what would be done with a request and why. *warming*: the edge asking itself for an image. *trace*: the steps
+//! of one request, each a *span*, on this and other hops.
 //!
 //! # The floors
 //! A module uses only floors below its own, and none beside it; `tests/tidy.rs` holds that as code.
@@ -50,9 +53,10 @@ pub mod key;
 pub mod scope;
 pub mod spec;
 
-// Floor 2: where bytes are kept, where they come from, and what is made of them.
+// Floor 2: where bytes are kept, where they come from, and what is made of them; where traces go.
 pub mod image;
 pub mod store;
+pub mod trace;
 pub mod upstream;
 
 // Floor 3: the purge path.

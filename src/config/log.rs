@@ -2,6 +2,7 @@
 
 use crate::base::problem::Problems;
 use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 use tracing_subscriber::EnvFilter;
 
 /// What the libraries below tell of their ordinary work is not news to an operator; a disk that fails is told by the
@@ -23,6 +24,21 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+/// Changes what the running process says of itself.
+#[derive(Clone)]
+pub struct LogFilter(Arc<dyn Fn(EnvFilter) + Send + Sync>);
+
+impl LogFilter {
+    pub fn new(set: impl Fn(EnvFilter) + Send + Sync + 'static) -> Self {
+        LogFilter(Arc::new(set))
+    }
+
+    /// Puts directives in force that a configuration has been proven with.
+    pub fn set(&self, directives: &str) {
+        (self.0)(EnvFilter::new(directives));
+    }
 }
 
 impl Default for Log {

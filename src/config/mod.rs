@@ -9,12 +9,14 @@ mod doubts;
 mod log;
 mod overrides;
 mod read;
+mod source;
 
-pub use log::{Log, LogFormat};
+pub use log::{Log, LogFilter, LogFormat};
 pub use overrides::Overrides;
+pub use source::{Source, differences};
 
 use crate::base::problem::{Problem, Problems};
-use crate::{edge, purge, serve, store, upstream};
+use crate::{edge, purge, serve, store, trace, upstream};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -29,6 +31,7 @@ pub struct Config {
     pub purge: purge::config::Config,
     pub serve: serve::config::Config,
     pub log: Log,
+    pub tracing: trace::config::Config,
     /// By name; a route says which one it asks.
     pub origins: BTreeMap<String, upstream::config::Config>,
     /// At least one.
@@ -44,6 +47,7 @@ impl Default for Config {
             purge: Default::default(),
             serve: Default::default(),
             log: Default::default(),
+            tracing: Default::default(),
             origins: BTreeMap::new(),
             routes: vec![serve::config::Route::default()],
         }
@@ -62,12 +66,12 @@ pub enum ConfigError {
 /// One problem and where its value came from.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Refusal {
-    pub source: Source,
+    pub written: Written,
     pub problem: Problem,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
+pub enum Written {
     File(PathBuf),
     /// A flag of the command line, `--listen`.
     Flag(&'static str),
@@ -75,12 +79,12 @@ pub enum Source {
     Default,
 }
 
-impl fmt::Display for Source {
+impl fmt::Display for Written {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Source::File(file) => file.display().fmt(f),
-            Source::Flag(flag) => f.write_str(flag),
-            Source::Default => f.write_str("default"),
+            Written::File(file) => file.display().fmt(f),
+            Written::Flag(flag) => f.write_str(flag),
+            Written::Default => f.write_str("default"),
         }
     }
 }
@@ -90,7 +94,7 @@ impl fmt::Display for Refusal {
         // Here, because a secret may have been written where a key or a name belongs.
         let Problem { key, value, allowed } = &self.problem;
         let [key, value, allowed] = [key, value, allowed].map(|text| read::without_secrets(text));
-        write!(f, "{}: {key}: {value}: allowed {allowed}", self.source)
+        write!(f, "{}: {key}: {value}: allowed {allowed}", self.written)
     }
 }
 
@@ -107,16 +111,16 @@ pub fn load(file: Option<&Path>, overrides: &Overrides) -> Result<Config, Config
     config.validate(&mut problems);
     agreement::check(&config, &doubts, &mut problems);
 
-    let source = file.map_or(Source::Default, |file| Source::File(file.into()));
+    let written = file.map_or(Written::Default, |file| Written::File(file.into()));
     let unreadable = unreadable.into_iter().map(|problem| Refusal {
-        source: source.clone(),
+        written: written.clone(),
         problem,
     });
     let invalid = problems.into_found().into_iter().map(|mut problem| {
         let flag = flags.iter().find(|flag| flag.key == problem.key);
         problem.key = doubts.as_written(&problem.key);
         Refusal {
-            source: flag.map_or(source.clone(), |flag| Source::Flag(flag.flag)),
+            written: flag.map_or(written.clone(), |flag| Written::Flag(flag.flag)),
             problem,
         }
     });
@@ -139,6 +143,7 @@ impl Config {
         problems.below("purge", |p| self.purge.validate(p));
         problems.below("serve", |p| self.serve.validate(p));
         problems.below("log", |p| self.log.validate(p));
+        problems.below("tracing", |p| self.tracing.validate(p));
         for (name, origin) in &self.origins {
             problems.below(format!("origins.{name}"), |p| origin.validate(p));
         }

@@ -95,7 +95,7 @@ surprise: true
          entry_ssd, admission, write_queue_bytes_max, ssd_check_interval, ssd_read_deadline, close_deadline, expiry_interval, keep_expired",
         "store.eviction: random: allowed lru, lfu, fifo, s3fifo, sieve",
         "store.memory: 512: allowed a size with its unit, such as 64KiB, 256MiB or 10GiB",
-        "surprise: no such key: allowed edge, admin, store, purge, serve, log, origins, routes",
+        "surprise: no such key: allowed edge, admin, store, purge, serve, log, tracing, origins, routes",
     ];
     assert_eq!(found, expected);
 }
@@ -382,7 +382,7 @@ fn a_permission_that_is_none_is_told_which_there_are() {
         "{LEAST}purge: {{keys: {{shop: {{hash: '{hash}', scopes: [purge:urls]}}}}}}"
     ));
     let expected =
-        "purge.keys.shop.scopes[0]: purge:urls: allowed purge:url, purge:tag, purge:prefix, purge:all";
+        "purge.keys.shop.scopes[0]: purge:urls: allowed purge:url, purge:tag, purge:prefix, purge:all, admin";
     assert_eq!(found, [expected]);
 }
 

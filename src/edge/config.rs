@@ -1,5 +1,7 @@
 //! The listeners and what a client may ask of them.
 
+pub use super::access_log::config::AccessLog;
+
 use crate::base::problem::Problems;
 use crate::base::units::{ByteSize, Span};
 use serde::{Deserialize, Serialize};
@@ -40,6 +42,8 @@ pub struct Config {
     /// How long requests and fills under way may take to end after that; closing the cache and the log may take as
     /// long again each, and one second at least.
     pub drain_deadline: Span,
+    /// How long another process that is to take this one's place may take to start, and again to open the cache.
+    pub handover_deadline: Span,
     /// The name this edge carries in `Via` and `Cache-Status`.
     pub name: String,
     pub access_log: AccessLog,
@@ -55,15 +59,6 @@ pub struct Tls {
     pub key: PathBuf,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct AccessLog {
-    /// `off`, `stdout` or a file's path.
-    pub to: String,
-    /// Lines that may wait to be written; beyond it they are dropped and counted.
-    pub buffer: ByteSize,
-}
-
 /// The listener for operators.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -72,6 +67,14 @@ pub struct Admin {
     /// How long a request may take to arrive, a connection's idle time with it, and how long its answer may take
     /// to be accepted.
     pub deadline: Span,
+    /// Body of a request to the API, but for orders of purges.
+    pub body_bytes_max: ByteSize,
+    /// Images that the edge asks itself for at once (`/api/v1/warm`); beyond it they are answered 429.
+    pub warm_max: usize,
+    /// How long one of them may take.
+    pub warm_deadline: Span,
+    /// Rows that `/api/v1/top` answers at most.
+    pub top_max: usize,
 }
 
 impl Default for Config {
@@ -94,17 +97,9 @@ impl Default for Config {
             ranges_max: 16,
             drain_delay: Span::secs(0),
             drain_deadline: Span::secs(30),
+            handover_deadline: Span::secs(300),
             name: "aquatint".into(),
             access_log: AccessLog::default(),
-        }
-    }
-}
-
-impl Default for AccessLog {
-    fn default() -> Self {
-        AccessLog {
-            to: "stdout".into(),
-            buffer: ByteSize::mib(4),
         }
     }
 }
@@ -114,6 +109,10 @@ impl Default for Admin {
         Admin {
             listen: SocketAddr::from(([127, 0, 0, 1], 9090)),
             deadline: Span::secs(10),
+            body_bytes_max: ByteSize::kib(64),
+            warm_max: 16,
+            warm_deadline: Span::secs(120),
+            top_max: 1000,
         }
     }
 }
@@ -143,6 +142,11 @@ impl Config {
             Span::secs(0)..=Span::days(1),
         );
         problems.check(
+            "handover_deadline",
+            self.handover_deadline,
+            Span::secs(1)..=Span::days(1),
+        );
+        problems.check(
             "url_bytes_max",
             self.url_bytes_max,
             ByteSize(64)..=ByteSize::kib(64),
@@ -159,11 +163,7 @@ impl Config {
             ByteSize(0)..=ByteSize::gib(64),
         );
         problems.check("ranges_max", self.ranges_max, 1..=1000);
-        problems.check(
-            "access_log.buffer",
-            self.access_log.buffer,
-            ByteSize::kib(64)..=ByteSize::gib(1),
-        );
+        problems.below("access_log", |p| self.access_log.validate(p));
         if !self
             .name
             .bytes()
@@ -177,6 +177,12 @@ impl Config {
 
 impl Admin {
     pub fn validate(&self, problems: &mut Problems) {
-        problems.check("deadline", self.deadline, Span::millis(100)..=Span::days(1));
+        let deadline = Span::millis(100)..=Span::days(1);
+        problems.check("deadline", self.deadline, deadline.clone());
+        let body = ByteSize::kib(1)..=ByteSize::mib(16);
+        problems.check("body_bytes_max", self.body_bytes_max, body);
+        problems.check("warm_max", self.warm_max, 1..=10_000);
+        problems.check("warm_deadline", self.warm_deadline, deadline);
+        problems.check("top_max", self.top_max, 1..=100_000);
     }
 }

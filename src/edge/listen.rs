@@ -1,9 +1,11 @@
 //! Sockets: bound first, then handed to pingora.
 //!
 //! Invariant: an address that can not be had is an error before anything is served, and the port the system
-//! chose for port 0 is known. Knows nothing of what is served.
+//! chose for port 0 is known; a certificate changes whole or not at all. Knows nothing of what is served.
 
 use super::config::Tls;
+use crate::base::clock::Timestamp;
+use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use pingora_core::apps::ServerApp;
 use pingora_core::listeners::tls::TlsSettings;
@@ -18,7 +20,7 @@ use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::IntoRawFd;
+use std::os::fd::{IntoRawFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -36,7 +38,9 @@ const READ_BUFFER_BYTES: usize = 8 << 10;
 pub enum ListenError {
     #[error("can not listen on {address}: {cause}; nothing is served")]
     Bind { address: SocketAddr, cause: io::Error },
-    #[error("the certificate {certificate} and key {key} can not be used: {cause}; nothing is served")]
+    #[error("a socket can not be listened on: {0}; nothing is served")]
+    Socket(io::Error),
+    #[error("the certificate {certificate} and key {key} can not be used: {cause}")]
     Certificate {
         certificate: String,
         key: String,
@@ -64,32 +68,33 @@ pub(crate) struct Listener {
     tls: Option<TlsSettings>,
 }
 
+/// Binds a socket of one's own.
+pub(crate) fn bind(address: SocketAddr) -> Result<TcpListener, ListenError> {
+    TcpListener::bind(address).map_err(|cause| ListenError::Bind { address, cause })
+}
+
 impl Listener {
-    pub(crate) fn clear(address: SocketAddr) -> Result<Listener, ListenError> {
-        let bind = |address| {
-            let socket = TcpListener::bind(address)?;
-            socket.set_nonblocking(true)?;
-            let bound = socket.local_addr()?;
-            Ok(Listener {
-                socket,
-                address: bound,
-                tls: None,
-            })
-        };
-        bind(address).map_err(|cause| ListenError::Bind { address, cause })
+    pub(crate) fn clear(socket: TcpListener) -> Result<Listener, ListenError> {
+        let known = socket.set_nonblocking(true).and_then(|()| socket.local_addr());
+        Ok(Listener {
+            address: known.map_err(ListenError::Socket)?,
+            socket,
+            tls: None,
+        })
     }
 
-    pub(crate) fn tls(config: &Tls) -> Result<Listener, ListenError> {
-        let certified = certified_key(config).map_err(|cause| ListenError::Certificate {
-            certificate: config.certificate.display().to_string(),
-            key: config.key.display().to_string(),
-            cause,
-        })?;
-        let tls = tls_settings(certified).map_err(ListenError::Tls)?;
+    pub(crate) fn tls(socket: TcpListener, certificate: &Arc<Certificate>) -> Result<Listener, ListenError> {
+        let tls = tls_settings(certificate.clone()).map_err(ListenError::Tls)?;
         Ok(Listener {
             tls: Some(tls),
-            ..Listener::clear(config.listen)?
+            ..Listener::clear(socket)?
         })
+    }
+
+    /// The same socket once more, to be handed to another process.
+    pub(crate) fn socket(&self) -> Result<OwnedFd, ListenError> {
+        let socket = self.socket.try_clone().map_err(ListenError::Socket)?;
+        Ok(socket.into())
     }
 
     fn scheme(&self) -> &'static str {
@@ -102,13 +107,50 @@ impl Listener {
     }
 }
 
-/// One certificate for all names.
+/// One certificate for all names. Connections that begin get the newest.
 #[derive(Debug)]
-struct OneCertificate(Arc<CertifiedKey>);
+pub(crate) struct Certificate(ArcSwap<CertifiedKey>);
 
-impl ResolvesServerCert for OneCertificate {
+impl Certificate {
+    pub(crate) fn load(config: &Tls) -> Result<Certificate, ListenError> {
+        Ok(Certificate(ArcSwap::from_pointee(Certificate::read(config)?)))
+    }
+
+    /// What the files hold now, to be put in force later.
+    pub(crate) fn read(config: &Tls) -> Result<CertifiedKey, ListenError> {
+        certified_key(config).map_err(|cause| ListenError::Certificate {
+            certificate: config.certificate.display().to_string(),
+            key: config.key.display().to_string(),
+            cause,
+        })
+    }
+
+    pub(crate) fn put_in_force(&self, certified: CertifiedKey) {
+        self.0.store(Arc::new(certified));
+    }
+
+    /// When the one in force, or an issuer in its chain, ends to be valid; `None` where one can not be understood.
+    pub(crate) fn not_after(&self) -> Option<Timestamp> {
+        let ends = self
+            .0
+            .load()
+            .cert
+            .iter()
+            .map(not_after)
+            .collect::<Option<Vec<_>>>();
+        ends?.into_iter().min()
+    }
+}
+
+fn not_after(certificate: &CertificateDer<'_>) -> Option<Timestamp> {
+    let (_, certificate) = x509_parser::parse_x509_certificate(certificate).ok()?;
+    let seconds = certificate.validity().not_after.timestamp();
+    Some(Timestamp::from_secs(u64::try_from(seconds).unwrap_or(0)))
+}
+
+impl ResolvesServerCert for Certificate {
     fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(self.0.clone())
+        Some(self.0.load_full())
     }
 }
 
@@ -152,9 +194,9 @@ pub(crate) fn check_roots(file: &Path) -> Result<(), CertificateError> {
     Ok(())
 }
 
-fn tls_settings(certified: CertifiedKey) -> Result<TlsSettings, String> {
+fn tls_settings(certificate: Arc<Certificate>) -> Result<TlsSettings, String> {
     let mut settings = TlsSettings::intermediate("", "").map_err(|error| error.to_string())?;
-    settings.set_cert_resolver(Arc::new(OneCertificate(Arc::new(certified))));
+    settings.set_cert_resolver(certificate);
     settings.enable_h2();
     Ok(settings)
 }

@@ -3,21 +3,27 @@
 //! Invariant: every request is answered, counted and logged exactly once, or its connection is closed. The
 //! whole header has to arrive under one deadline. Knows nothing of caching: it asks the engine.
 
-use super::access_log::{AccessLog, Line};
+use super::access_log::AccessLog;
 use super::config::Config;
 use super::connection::Flow;
-use super::guard::{Guard, Incoming, Refusal, expects_continue};
+use super::ended::Ended;
+use super::guard::{Incoming, Refusal, expects_continue};
 use super::interim;
-use super::purging::{self, Entrance, Orderer};
+use super::purging::{self, Entrance};
 use super::request_body::SessionBody;
-use super::respond::{Asked, Manner, Payload, Reply, version_name};
+use super::request_id::request_id;
+use super::respond::{Asked, Facts, Payload, Reply};
 use super::send::{End, send};
+use super::settings::{InForce, Settings};
 use crate::base::clock::{self, Timestamp};
-use crate::base::metrics::{Metrics, Outcome, StatusClass};
+use crate::base::metrics::{Metrics, Outcome, Rejection};
+use crate::http::hop::X_REQUEST_ID;
 use crate::key::Scheme;
+use crate::serve::route::Route;
 use crate::serve::{Answer, Engine, Pass, Request};
+use crate::trace::{Stage, Trace, Tracer, attribute};
 use async_trait::async_trait;
-use http::{Method, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use pingora_core::apps::{HttpPersistentSettings, HttpServerApp, HttpServerOptions, ReusedHttpStream};
 use pingora_core::protocols::http::ServerSession;
 use pingora_core::protocols::http::v2::server::{H2Options, default_h2_options};
@@ -32,21 +38,24 @@ use std::time::Duration;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+/// How a request is answered that never became one.
+type Unread = (StatusCode, &'static str);
+
+const MALFORMED: Unread = (StatusCode::BAD_REQUEST, "the request is malformed");
+const LATE: Unread = (
+    StatusCode::REQUEST_TIMEOUT,
+    "the request's header did not arrive in time",
+);
+
 /// The HTTP server that browsers and apps talk to.
 pub(crate) struct Edge {
     engine: Arc<Engine>,
-    orderer: Arc<Orderer>,
-    guard: Guard,
-    manner: Manner,
+    settings: InForce,
     options: HttpServerOptions,
-    header_deadline: Duration,
-    read_deadline: Duration,
-    write_deadline: Duration,
-    keepalive_idle_secs: u64,
     streams_max: u32,
-    body_bytes_max: u64,
-    log: Arc<AccessLog>,
-    metrics: Arc<Metrics>,
+    pub(super) log: Arc<AccessLog>,
+    pub(super) metrics: Arc<Metrics>,
+    tracer: Tracer,
     requests: TaskTracker,
 }
 
@@ -64,9 +73,10 @@ impl Edge {
     pub(crate) fn new(
         config: &Config,
         engine: Arc<Engine>,
-        orderer: Arc<Orderer>,
+        settings: InForce,
         log: Arc<AccessLog>,
         metrics: Arc<Metrics>,
+        tracer: Tracer,
         requests: TaskTracker,
     ) -> Self {
         let mut options = HttpServerOptions::default();
@@ -76,28 +86,26 @@ impl Edge {
         options.h2_idle_timeout = Some(config.keepalive_idle.get());
         Edge {
             engine,
-            orderer,
-            guard: Guard::new(config),
-            manner: Manner::new(&config.name, config.ranges_max),
+            settings,
             options,
-            header_deadline: config.header_deadline.get(),
-            read_deadline: config.read_deadline.get(),
-            write_deadline: config.write_deadline.get(),
-            keepalive_idle_secs: config.keepalive_idle.get().as_secs(),
             streams_max: config.http2_streams_max,
-            body_bytes_max: config.body_bytes_max.bytes(),
             log,
             metrics,
+            tracer,
             requests,
         }
     }
 
     async fn read_header(&self, session: &mut ServerSession) -> Arrival {
+        let (idle_secs, deadline) = {
+            let settings = self.settings.load();
+            (settings.keepalive_idle_secs, settings.header_deadline)
+        };
         if session.get_keepalive().is_some() {
-            session.set_keepalive(Some(self.keepalive_idle_secs));
+            session.set_keepalive(Some(idle_secs));
         }
         session.set_pipelining_enabled(true);
-        match header_within(session, self.header_deadline).await {
+        match header_within(session, deadline).await {
             Some(Ok(true)) => Arrival::Request,
             Some(Ok(false)) => Arrival::Gone,
             Some(Err(error)) if matches!(error.etype(), pingora_core::ErrorType::InvalidHTTPHeader) => {
@@ -108,27 +116,114 @@ impl Edge {
         }
     }
 
+    /// Answers a request that never became one, where the client may still listen.
+    async fn answer_unread(&self, session: &mut ServerSession, reason: Rejection, (status, text): Unread) {
+        let settings = self.settings.load_full();
+        let mut reply = settings.manner.reject(status, reason, text.to_owned());
+        let id = request_id(&HeaderMap::new());
+        reply.headers.insert(X_REQUEST_ID, id.clone());
+        session.set_keepalive(None);
+        let sent = send(session, reply, settings.write_deadline).await;
+        let ended = Ended {
+            received_at: clock::now(),
+            id,
+            outcome: Outcome::Refused,
+            status,
+            bytes: sent.bytes,
+            first_byte: None,
+            duration: None,
+            trace_id: None,
+            facts: Facts::rejected(reason),
+        };
+        self.count(&ended);
+        self.log_unread(session, &ended);
+    }
+
+    async fn answer_request(&self, session: &mut ServerSession, settings: &Settings) -> End {
+        let _under_way = UnderWay::begin(self);
+        let started = clock::monotonic();
+        let received_at = clock::now();
+        let root = self.tracer.begin(&session.req_header().headers);
+        let answering = Answering {
+            edge: self,
+            settings,
+            id: request_id(&session.req_header().headers),
+            trace: root.trace(),
+        };
+        let mut reply = answering.answer(session, received_at).await;
+        reply.headers.insert(X_REQUEST_ID, answering.id.clone());
+        if session.req_header().method == Method::HEAD {
+            reply.payload = Payload::None;
+        }
+        let (outcome, status) = (reply.outcome, reply.status);
+        let facts = std::mem::take(&mut reply.facts);
+        let mut sending = answering.trace.stage(Stage::Send);
+        let sent = send(session, reply, settings.write_deadline).await;
+        sending.number(attribute::BODY_BYTES, sent.bytes);
+        if sent.end == End::Broken {
+            sending.fail("the answer broke off");
+        }
+        drop(sending);
+        let duration = clock::monotonic() - started;
+        let ended = Ended {
+            received_at,
+            id: answering.id,
+            outcome,
+            status,
+            bytes: sent.bytes,
+            first_byte: sent.header_at.map(|at| at - started),
+            duration: Some(duration),
+            facts,
+            trace_id: root.trace_id(),
+        };
+        self.tell(session, &ended);
+        if let Some(trace) = ended.trace_id {
+            let seconds = duration.as_secs_f64();
+            self.metrics
+                .exemplar(outcome, seconds, *trace.as_bytes(), clock::now());
+            ended.tell_trace(session, root);
+        }
+        sent.end
+    }
+}
+
+/// One request being answered, under the settings that were in force when its header had come.
+struct Answering<'a> {
+    edge: &'a Edge,
+    settings: &'a Settings,
+    id: HeaderValue,
+    trace: Trace,
+}
+
+impl Answering<'_> {
     async fn answer(&self, session: &mut ServerSession, received_at: Timestamp) -> Reply {
-        let incoming = incoming(session, session.req_header(), received_at);
-        let request = match self.guard.admit(&incoming) {
+        let incoming = self.incoming(session, session.req_header(), received_at);
+        let request = match self.settings.guard.admit(&incoming) {
             Ok(request) => request,
             Err(refusal) => return self.refuse(refusal),
         };
         if let Some(entrance) = purging::entrance(&request) {
             return Box::pin(self.answer_order(session, entrance)).await;
         }
-        match self.engine.serve_at_once(&request) {
-            Ok(Some(served)) => self.manner.reply(&asked(&request), served),
+        match self.edge.engine.serve_at_once(&request) {
+            Ok(Some(served)) => self.settings.manner.reply(&asked(&request), served),
             // Boxed, so that a hit does not carry the size of everything else.
             Ok(None) => Box::pin(self.answer_in_time(session, received_at)).await,
-            Err(error) => self.manner.refuse(&error),
+            Err(error) => self.settings.manner.refuse(&error),
         }
     }
 
     /// An order of a purge goes no further.
     async fn answer_order(&self, session: &mut ServerSession, entrance: Entrance) -> Reply {
-        self.orderer
-            .answer_edge(session, entrance, &self.manner, self.write_deadline)
+        self.settings
+            .orderer
+            .answer_edge(
+                session,
+                entrance,
+                &self.settings.manner,
+                self.settings.write_deadline,
+                &self.trace,
+            )
             .await
     }
 
@@ -139,130 +234,88 @@ impl Edge {
         if !expects_continue(header.version, &header.headers) {
             header.remove_header(&header::EXPECT);
         }
-        let incoming = incoming(session, &header, received_at);
-        let request = match self.guard.admit(&incoming) {
+        let incoming = self.incoming(session, &header, received_at);
+        let request = match self.settings.guard.admit(&incoming) {
             Ok(request) => request,
             Err(refusal) => return self.refuse(refusal),
         };
         let (hints, mut hinted) = interim::channel();
-        let serving = self.engine.serve(&request, &hints);
-        let answer = interim::passing_on(session, &mut hinted, self.write_deadline, serving).await;
+        let serving = self.edge.engine.serve(&request, &hints);
+        let answer = interim::passing_on(session, &mut hinted, self.settings.write_deadline, serving).await;
         match answer {
-            Ok(Answer::Served(served)) => self.manner.reply(&asked(&request), served),
+            Ok(Answer::Served(served)) => self.settings.manner.reply(&asked(&request), served),
             Ok(Answer::Pass(pass)) => self.pass(session, pass).await,
-            Err(error) => self.manner.refuse(&error),
+            Err(error) => self.settings.manner.refuse(&error),
+        }
+    }
+
+    /// `header` is the session's, or a copy of it.
+    fn incoming<'b>(
+        &'b self,
+        session: &ServerSession,
+        header: &'b RequestHeader,
+        received_at: Timestamp,
+    ) -> Incoming<'b> {
+        let tls = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
+        Incoming {
+            method: &header.method,
+            version: header.version,
+            target: header.raw_path(),
+            authority: header.uri.authority().map(|authority| authority.as_str()),
+            headers: &header.headers,
+            scheme: if tls { Scheme::Https } else { Scheme::Http },
+            client: client(session),
+            id: &self.id,
+            trace: &self.trace,
+            received_at,
         }
     }
 
     fn refuse(&self, refusal: Refusal) -> Reply {
         if refusal == Refusal::OwnOptions {
-            return self.manner.own_options();
+            return self.settings.manner.own_options();
         }
-        self.manner
-            .plain(refusal.status(), Outcome::Refused, refusal.to_string())
+        self.settings
+            .manner
+            .reject(refusal.status(), refusal.rejection(), refusal.to_string())
     }
 
     /// Sends the request on with its body, within the limit.
     async fn pass(&self, session: &mut ServerSession, pass: Pass) -> Reply {
-        let mut body = SessionBody::new(session, self.body_bytes_max, self.write_deadline);
+        let route = pass.route.clone();
+        let mut body = SessionBody::new(
+            session,
+            self.settings.body_bytes_max,
+            self.settings.write_deadline,
+        )
+        .counted_for(route.metrics.clone());
         if body.declares_too_much() {
-            return self.body_too_large();
+            return self.body_too_large(route);
         }
-        let passed = self.engine.pass(pass, &mut body).await;
+        let passed = self.edge.engine.pass(pass, &mut body).await;
         if body.exceeded() {
-            return self.body_too_large();
+            return self.body_too_large(route);
         }
         let header = session.req_header();
         match passed {
-            Ok(served) => self.manner.reply(
+            Ok(served) => self.settings.manner.reply(
                 &Asked {
                     method: &header.method,
                     headers: &header.headers,
                 },
                 served,
             ),
-            Err(error) => self.manner.refuse(&error),
+            Err(error) => self.settings.manner.refuse(&error),
         }
     }
 
-    fn body_too_large(&self) -> Reply {
+    fn body_too_large(&self, route: Arc<Route>) -> Reply {
         let text = "the request's body is larger than this edge accepts".to_owned();
-        self.manner
-            .plain(StatusCode::PAYLOAD_TOO_LARGE, Outcome::Refused, text)
+        let manner = &self.settings.manner;
+        let mut reply = manner.reject(StatusCode::PAYLOAD_TOO_LARGE, Rejection::BodyTooLarge, text);
+        reply.facts.route = Some(route);
+        reply
     }
-
-    fn count(&self, ended: &Ended) {
-        self.metrics.requests[(ended.outcome, StatusClass::of(ended.status.as_u16()))].inc();
-        self.metrics.request_duration[ended.outcome].observe(ended.duration.as_secs_f64());
-        self.metrics.response_body_bytes.inc_by(ended.bytes);
-    }
-
-    fn log(&self, session: &ServerSession, ended: &Ended) {
-        let header = session.req_header();
-        let host = header
-            .headers
-            .get(header::HOST)
-            .and_then(|host| host.to_str().ok());
-        self.log.record(&Line {
-            time: ended.received_at,
-            client: client(session),
-            version: version_name(header.version),
-            method: header.method.as_str(),
-            host: host.or(header.uri.host()).unwrap_or(""),
-            target: header.raw_path(),
-            status: ended.status.as_u16(),
-            bytes: ended.bytes,
-            outcome: ended.outcome,
-            duration: ended.duration,
-        });
-    }
-
-    /// Answers a request that never became one, where the client may still listen.
-    async fn answer_unread(&self, session: &mut ServerSession, status: StatusCode, text: &str) {
-        let reply = self.manner.plain(status, Outcome::Refused, text.to_owned());
-        session.set_keepalive(None);
-        let sent = send(session, reply, self.write_deadline).await;
-        self.count(&Ended {
-            received_at: clock::now(),
-            outcome: Outcome::Refused,
-            status,
-            bytes: sent.bytes,
-            duration: Duration::ZERO,
-        });
-    }
-
-    async fn answer_request(&self, session: &mut ServerSession) -> End {
-        let _under_way = UnderWay::begin(self);
-        let started = clock::monotonic();
-        let received_at = clock::now();
-        let mut reply = self.answer(session, received_at).await;
-        if session.req_header().method == Method::HEAD {
-            reply.payload = Payload::None;
-        }
-        let (outcome, status) = (reply.outcome, reply.status);
-        let sent = send(session, reply, self.write_deadline).await;
-        let duration = clock::monotonic() - started;
-        let ended = Ended {
-            received_at,
-            outcome,
-            status,
-            bytes: sent.bytes,
-            duration,
-        };
-        self.count(&ended);
-        self.log(session, &ended);
-        sent.end
-    }
-}
-
-/// A request that has been answered, as metrics and log tell it.
-struct Ended {
-    received_at: Timestamp,
-    outcome: Outcome,
-    status: StatusCode,
-    /// Of the body, as sent.
-    bytes: u64,
-    duration: Duration,
 }
 
 /// Counts a request as under way for as long as it is, however it ends.
@@ -298,22 +351,22 @@ impl HttpServerApp for Edge {
             Arrival::Request => {}
             Arrival::Gone => return None,
             Arrival::Malformed => {
-                self.answer_unread(&mut session, StatusCode::BAD_REQUEST, "the request is malformed")
+                self.answer_unread(&mut session, Rejection::Malformed, MALFORMED)
                     .await;
                 return None;
             }
             Arrival::Late => {
-                let text = "the request's header did not arrive in time";
-                self.answer_unread(&mut session, StatusCode::REQUEST_TIMEOUT, text)
+                self.answer_unread(&mut session, Rejection::LateHeader, LATE)
                     .await;
                 return None;
             }
         }
-        self.prepare(&mut session, shutdown);
-        match self.answer_request(&mut session).await {
+        let settings = self.settings.load_full();
+        prepare(&mut session, shutdown, &settings);
+        match self.answer_request(&mut session, &settings).await {
             End::Whole => reuse(session).await,
             End::Broken => {
-                self.break_off(session).await;
+                break_off(session, settings.write_deadline).await;
                 None
             }
         }
@@ -330,27 +383,23 @@ impl HttpServerApp for Edge {
     }
 }
 
-impl Edge {
-    fn prepare(&self, session: &mut ServerSession, shutdown: &ShutdownWatch) {
-        session.set_read_timeout(Some(self.read_deadline));
-        // Every HTTP/1.1 request resets the idle time to infinite.
-        if *shutdown.borrow() {
-            session.set_keepalive(None);
-        } else if session.get_keepalive().is_some() {
-            session.set_keepalive(Some(self.keepalive_idle_secs));
-        }
+fn prepare(session: &mut ServerSession, shutdown: &ShutdownWatch, settings: &Settings) {
+    session.set_read_timeout(Some(settings.read_deadline));
+    // Every HTTP/1.1 request resets the idle time to infinite.
+    if *shutdown.borrow() {
+        session.set_keepalive(None);
+    } else if session.get_keepalive().is_some() {
+        session.set_keepalive(Some(settings.keepalive_idle_secs));
     }
 }
 
-impl Edge {
-    /// What a client did not take in time is not waited for once more.
-    async fn break_off(&self, mut session: ServerSession) {
-        if let Some(flow) = session.stream().and_then(Flow::of) {
-            flow.break_off();
-        }
-        // Dropping the session closes the connection all the same.
-        let _late = tokio::time::timeout(self.write_deadline, session.shutdown()).await;
+/// What a client did not take in time is not waited for once more.
+async fn break_off(mut session: ServerSession, deadline: Duration) {
+    if let Some(flow) = session.stream().and_then(Flow::of) {
+        flow.break_off();
     }
+    // Dropping the session closes the connection all the same.
+    let _late = tokio::time::timeout(deadline, session.shutdown()).await;
 }
 
 async fn reuse(session: ServerSession) -> Option<ReusedHttpStream> {
@@ -380,21 +429,6 @@ async fn header_within(
     }
 }
 
-/// `header` is the session's, or a copy of it.
-fn incoming<'a>(session: &ServerSession, header: &'a RequestHeader, received_at: Timestamp) -> Incoming<'a> {
-    let tls = session.digest().is_some_and(|digest| digest.ssl_digest.is_some());
-    Incoming {
-        method: &header.method,
-        version: header.version,
-        target: header.raw_path(),
-        authority: header.uri.authority().map(|authority| authority.as_str()),
-        headers: &header.headers,
-        scheme: if tls { Scheme::Https } else { Scheme::Http },
-        client: client(session),
-        received_at,
-    }
-}
-
 fn asked<'a>(request: &Request<'a>) -> Asked<'a> {
     Asked {
         method: request.method,
@@ -402,7 +436,7 @@ fn asked<'a>(request: &Request<'a>) -> Asked<'a> {
     }
 }
 
-fn client(session: &ServerSession) -> Option<IpAddr> {
+pub(super) fn client(session: &ServerSession) -> Option<IpAddr> {
     session
         .client_addr()
         .and_then(|address| address.as_inet())

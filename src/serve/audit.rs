@@ -10,6 +10,7 @@ use super::trip::{Extent, Trip};
 use super::validity::standing;
 use crate::base::metrics::{AuditResult, Metrics};
 use crate::http::conditional::{HeadUpdate, updated_by_head};
+use crate::key::without_query;
 use crate::purge::Purges;
 use crate::purge::table::Standing;
 use crate::store::Entry;
@@ -121,7 +122,7 @@ impl Audit {
             return AuditResult::Unknown;
         }
         tracing::warn!(
-            key = &*self.entry.key_text,
+            key = without_query(&self.entry.key_text),
             "the origin has changed what was not purged"
         );
         result

@@ -6,6 +6,7 @@
 use super::failure::FlightFailure;
 use super::flight::Ticket;
 use crate::base::digest::Digest;
+use crate::base::metrics::Tier;
 use crate::key::KeyName;
 use crate::store::{Body as StoredBody, PART_BYTES, Store};
 use crate::upstream::{OriginBody, OriginError};
@@ -100,13 +101,31 @@ impl Body {
         body: &StoredBody,
         read_ahead: usize,
     ) -> Option<Body> {
+        Body::find(store, name, body, read_ahead)
+            .await
+            .map(|(body, _)| body)
+    }
+
+    /// The same, and where its first part was.
+    pub(crate) async fn find(
+        store: &Store,
+        name: Option<KeyName>,
+        body: &StoredBody,
+        read_ahead: usize,
+    ) -> Option<(Body, Tier)> {
         if let Some(body) = Body::in_memory(store, body) {
-            return Some(body);
+            return Some((body, Tier::Memory));
         }
         if body.length <= PART_BYTES as u64 {
-            return store.load_part(&body.part(0)).await.map(Body::Whole);
+            let part = store.load_part(&body.part(0)).await?;
+            return Some((Body::Whole(part), Tier::Ssd));
         }
-        Parts::open(store, name, body, read_ahead).await.map(Body::Parts)
+        let tier = match store.peek_part(&body.part(0)) {
+            Some(_) => Tier::Memory,
+            None => Tier::Ssd,
+        };
+        let parts = Parts::open(store, name, body, read_ahead).await?;
+        Some((Body::Parts(parts), tier))
     }
 
     /// The next chunk at `offset`, at most up to `end`; `None` is the body's end. A body that is passed

@@ -13,18 +13,22 @@
 //! connections, and of HTTP only what `http/` decides.
 
 mod ask;
+mod asking;
 mod audit;
 mod board;
 pub(crate) mod body;
 mod brief_memory;
 mod commit;
 pub mod config;
+mod explain;
+pub(crate) mod explanation;
 mod failure;
 mod fate;
 mod fill;
 mod flight;
 mod flying;
 mod head;
+mod in_force;
 mod indexes;
 mod invalidations;
 mod look_up;
@@ -42,16 +46,18 @@ mod step;
 mod trip;
 mod validity;
 pub(crate) mod variants;
+mod verdict;
 mod way;
 
-use crate::base::holes::{Hole, is_open};
-use crate::base::metrics::{Metrics, Outcome};
+use crate::base::metrics::{Label, Metrics, Outcome, Tier};
 use crate::http::cache_status::{Collapsed, Stored, Why};
 use crate::http::reuse::{Failure, Reuse};
 use crate::purge::Purges;
 use crate::purge::table::Standing;
 use crate::store::{Entry, EntryKind, Store};
+use crate::trace::{Stage, attribute};
 use crate::upstream::Interim;
+use arc_swap::ArcSwap;
 use audit::Audits;
 use board::Flights;
 use body::Body;
@@ -63,16 +69,17 @@ use head::{Fate, FlightHead};
 use http::StatusCode;
 use indexes::selected_key;
 use invalidations::Era;
-use look_up::{Found, Held, Whole, look_up};
+use look_up::{Found, Held, Taking, Whole, look_up};
 pub(crate) use request::Request;
 use route::{Caching, Routes};
 use served::Role;
-pub(crate) use served::{Answer, Head, Pass, ServeError, Served};
+pub(crate) use served::{Answer, Head, Pass, ServeError, Served, Unserved};
 use std::sync::Arc;
 use step::Step;
 use trip::{AskedOrigin, Extent, Trip};
 use validity::{answers, standing};
 use variants::{Rendered, Rendering, Variants, Watermarks};
+use verdict::Verdict;
 
 /// A look-up may have to be done again, because what it led to turned out to be for other requests; after so many, the
 /// request goes through by itself.
@@ -83,7 +90,7 @@ pub(crate) type Hints = tokio::sync::mpsc::UnboundedSender<Arc<Interim>>;
 
 /// The request path of one edge.
 pub(crate) struct Engine {
-    routes: Routes,
+    routes: ArcSwap<Routes>,
     store: Store,
     flights: Arc<Flights>,
     fills: Arc<Fills>,
@@ -108,7 +115,7 @@ impl Engine {
     ) -> Self {
         let variants = Variants::new(&config.transform, watermarks, store.clone(), metrics.clone());
         Engine {
-            routes,
+            routes: ArcSwap::from_pointee(routes),
             variants: Arc::new(variants),
             flights: Arc::new(Flights::new(metrics.clone())),
             fills: Arc::new(Fills::new(config, store.clone(), purges.clone(), metrics.clone())),
@@ -125,12 +132,20 @@ impl Engine {
     ///
     /// # Errors
     /// When no route covers the request, or its URL is malformed.
-    pub(crate) fn serve_at_once(&self, request: &Request<'_>) -> Result<Option<Served>, ServeError> {
-        let trip = Trip::set_out(&self.routes, request, self.purges.epoch())?;
-        if !request.reads() || trip.route.caching == Caching::Off {
+    pub(crate) fn serve_at_once(&self, request: &Request<'_>) -> Result<Option<Served>, Unserved> {
+        let routes = self.routes.load();
+        let trip = Trip::set_out(&routes, request, self.purges.epoch())?;
+        if !request.reads() || routes.caching(trip.route) == Caching::Off {
             return Ok(None);
         }
-        Ok(self.serve_from_memory(&trip))
+        let mut looking = request.trace.stage(Stage::LookUp);
+        let served = self.serve_from_memory(&trip);
+        match &served {
+            Some(_) => looking.word(attribute::TIER, Tier::Memory.name()),
+            // The look-up that follows looks here too.
+            None => looking.discard(),
+        }
+        Ok(served)
     }
 
     /// Answers a request from the cache or, through one shared flight, from its origin. Interim responses go to
@@ -139,25 +154,29 @@ impl Engine {
     /// # Errors
     /// When no route covers the request, its URL is malformed, or the origin fails and nothing stored may
     /// stand in.
-    pub(crate) async fn serve(&self, request: &Request<'_>, hints: &Hints) -> Result<Answer, ServeError> {
-        let trip = Trip::set_out(&self.routes, request, self.purges.epoch())?;
-        if !request.reads() {
-            return Ok(Answer::Pass(trip.pass_order(&self.name, Why::Method)));
-        }
-        if trip.route.caching == Caching::Off {
-            return Ok(self.pass_order(&trip, Why::Bypass));
-        }
+    pub(crate) async fn serve(&self, request: &Request<'_>, hints: &Hints) -> Result<Answer, Unserved> {
+        let routes = self.routes.load_full();
+        let trip = Trip::set_out(&routes, request, self.purges.epoch())?;
+        let answer = match (request.reads(), routes.caching(trip.route)) {
+            (false, _) => Ok(Answer::Pass(trip.pass_order(&self.name, Why::Method))),
+            (true, Caching::Off) => Ok(self.pass_order(&trip, Why::Bypass)),
+            (true, Caching::On) => self.serve_cached(&trip, hints).await,
+        };
+        answer.map_err(|error| error.on(trip.route))
+    }
+
+    async fn serve_cached(&self, trip: &Trip<'_>, hints: &Hints) -> Result<Answer, ServeError> {
         let looks = std::iter::once(Look::First).chain(std::iter::repeat(Look::Again));
         for look in looks.take(LOOKS_MAX) {
-            let era = self.era(&trip);
-            let Step::Answered(answer) = self.serve_found(&trip, look, hints).await? else {
+            let era = self.era(trip);
+            let Step::Answered(answer) = self.serve_found(trip, look, hints).await? else {
                 continue;
             };
-            if let Step::Answered(answer) = self.rendered(&trip, era, *answer).await? {
+            if let Step::Answered(answer) = self.rendered(trip, era, *answer).await? {
                 return Ok(*answer);
             }
         }
-        Ok(self.pass_order(&trip, Why::UriMiss))
+        Ok(self.pass_order(trip, Why::UriMiss))
     }
 
     /// Fresh, and small enough to be one piece, in memory.
@@ -176,7 +195,7 @@ impl Engine {
         let served = match &trip.rendition {
             None => {
                 let body = Body::in_memory(&self.store, &entry.body)?;
-                trip.stored(entry, body)
+                trip.stored(entry, body, Tier::Memory)
             }
             Some(rendition) => self.rendered_from_memory(trip, entry, rendition)?,
         };
@@ -197,6 +216,7 @@ impl Engine {
             era,
             control: trip.control,
             rendition,
+            trace: trip.request.trace,
         };
         match self.render(served, &rendering).await? {
             Rendered::Served(served) => Ok(Step::served(*served)),
@@ -211,7 +231,14 @@ impl Engine {
     }
 
     async fn serve_found(&self, trip: &Trip<'_>, look: Look, hints: &Hints) -> Result<Step, ServeError> {
-        let found = look_up(&self.fills, trip, self.read_ahead).await;
+        let mut looking = trip.request.trace.stage(Stage::LookUp);
+        let found = look_up(&Taking::new(&self.fills, self.read_ahead), &self.purges, trip).await;
+        let tier = match &found.held {
+            Held::Nothing => "none",
+            Held::Whole(Whole { tier, .. }) | Held::Part(.., tier) => tier.name(),
+        };
+        looking.word(attribute::TIER, tier);
+        drop(looking);
         let missing = found.why_missing();
         let Found { key, index, held } = found;
         let wanted = |key, why, previous| Wanted {
@@ -227,8 +254,10 @@ impl Engine {
                 self.serve_whole(trip, wanted(key, Why::Stale, previous), whole, hints)
                     .await
             }
-            Held::Part(part, body) if trip.is_answered_by(&part) => Ok(Step::served(trip.part(part, body))),
-            Held::Part(part, _) => {
+            Held::Part(part, body, tier) if trip.is_answered_by(&part) => {
+                Ok(Step::served(trip.part(part, body, tier)))
+            }
+            Held::Part(part, _, _) => {
                 let wanted = wanted(key, Why::Partial, Previous::Part(part));
                 self.serve_missing(trip, wanted, hints).await
             }
@@ -253,28 +282,19 @@ impl Engine {
             ..wanted
         };
         let reuse = whole.entry.lifetime.reuse(trip.now, &trip.control);
-        match (whole.standing, reuse) {
-            (Standing::Soft, Reuse::Serve) if is_open(Hole::ServeStalePurged) => {
-                self.refresh_behind(trip, &wanted(Why::Stale, Extent::Whole));
-                Ok(Step::served(trip.stored(whole.entry, whole.body)))
-            }
-            (Standing::Valid, Reuse::Serve) => {
+        match Verdict::of(whole.standing, reuse) {
+            Verdict::Serve => {
                 if trip.route.audit.chooses() {
                     self.audit(trip, whole.entry.clone());
                 }
-                Ok(Step::served(trip.stored(whole.entry, whole.body)))
+                Ok(Step::served(trip.stored(whole.entry, whole.body, whole.tier)))
             }
-            (Standing::Valid, Reuse::ServeAndRefresh) => {
+            Verdict::ServeAndRefresh => {
                 self.refresh_behind(trip, &wanted(Why::Stale, Extent::Whole));
-                Ok(Step::served(trip.stored(whole.entry, whole.body)))
+                Ok(Step::served(trip.stored(whole.entry, whole.body, whole.tier)))
             }
-            (_, Reuse::Unwanted) => {
-                let wanted = wanted(Why::Request, trip.stale_extent());
-                self.serve_stale(trip, wanted, whole, hints).await
-            }
-            // What was purged softly is stale, whatever its lifetime says.
-            (_, Reuse::Stale) | (Standing::Soft | Standing::Hard, _) => {
-                let wanted = wanted(Why::Stale, trip.stale_extent());
+            Verdict::Ask(why) => {
+                let wanted = wanted(why, trip.stale_extent());
                 self.serve_stale(trip, wanted, whole, hints).await
             }
         }
@@ -291,14 +311,16 @@ impl Engine {
             return Ok(Step::answered(answer));
         }
         let boarded = self.fly(trip, &wanted);
-        match self.landed(&boarded, hints).await {
-            Landed::Head(head) => Ok(self.serve_flight(trip, wanted.why, head, boarded)),
+        let (landed, waited) = self.landed(&boarded, hints).await;
+        let step = match landed {
+            Landed::Head(head) => self.serve_flight(trip, wanted.why, head, boarded),
             Landed::Entry(entry, source) => {
                 self.serve_landed(trip, &wanted, boarded.role, entry, source)
                     .await
             }
-            Landed::Failed(failure) => Err(failure.into()),
-        }
+            Landed::Failed(failure) => return Err(failure.into()),
+        };
+        Ok(step.after(waited))
     }
 
     /// The stored entry may not answer by itself: the origin decides, and if it fails, the entry's windows do.
@@ -316,27 +338,31 @@ impl Engine {
             entry,
             body,
             standing,
+            ..
         } = whole;
         let stands_in = |failure| standing == Standing::Valid && entry.lifetime.stands_in(trip.now, failure);
+        let is_fresh = standing == Standing::Valid && entry.lifetime.is_fresh(trip.now);
         let boarded = self.fly(trip, &wanted);
-        match self.landed(&boarded, hints).await {
+        let (landed, waited) = self.landed(&boarded, hints).await;
+        let step = match landed {
             Landed::Entry(renewed, source) => {
                 self.serve_landed(trip, &wanted, boarded.role, renewed, source)
                     .await
             }
-            Landed::Head(head) if failure::is_at_origin(head.status) && stands_in(Failure::Error) => Ok(
-                Step::served(trip.stand_in(wanted.why, Some(head.status), entry, body)),
-            ),
-            // What is stored reached what the purge told, when it came.
-            Landed::Head(head) if head.is_too_old() && standing == Standing::Valid => Ok(Step::served(
-                trip.stand_in(wanted.why, Some(head.status), entry, body),
-            )),
-            Landed::Failed(failure) if stands_in(failure.kind()) => {
-                Ok(Step::served(trip.stand_in(wanted.why, None, entry, body)))
+            Landed::Head(head) if failure::is_at_origin(head.status) && stands_in(Failure::Error) => {
+                Step::served(trip.stand_in(wanted.why, Some(head.status), entry, body))
             }
-            Landed::Head(head) => Ok(self.serve_flight(trip, wanted.why, head, boarded)),
-            Landed::Failed(failure) => Err(failure.into()),
-        }
+            // What is stored reached what the purge told, when it came.
+            Landed::Head(head) if head.fate.is_too_old() && (is_fresh || stands_in(Failure::Error)) => {
+                Step::served(trip.stand_in(wanted.why, Some(head.status), entry, body))
+            }
+            Landed::Failed(failure) if stands_in(failure.kind()) => {
+                Step::served(trip.stand_in(wanted.why, None, entry, body))
+            }
+            Landed::Head(head) => self.serve_flight(trip, wanted.why, head, boarded),
+            Landed::Failed(failure) => return Err(failure.into()),
+        };
+        Ok(step.after(waited))
     }
 
     /// Answers from a flight whose header is there.
@@ -365,32 +391,31 @@ impl Engine {
         role: Role,
         entry: Arc<Entry>,
         source: EntrySource,
-    ) -> Result<Step, ServeError> {
+    ) -> Step {
         let is_for_others = match source {
             EntrySource::Confirmed => false,
             EntrySource::ConfirmedForOne => role == Role::Follower,
             EntrySource::StoredMeanwhile => entry.lifetime.reuse(trip.now, &trip.control) != Reuse::Serve,
         };
         if is_for_others || !answers(&self.purges, &wanted.key, &entry.stamp, trip.epoch) {
-            return Ok(Step::LookAgain);
+            return Step::LookAgain;
         }
-        let Some(body) =
-            Body::stored(&self.store, Some(wanted.key.name()), &entry.body, self.read_ahead).await
-        else {
+        let name = Some(wanted.key.name());
+        let Some((body, tier)) = Body::find(&self.store, name, &entry.body, self.read_ahead).await else {
             // The next look finds nothing, and asks for the whole.
             self.store.remove(&wanted.key);
-            return Ok(Step::LookAgain);
+            return Step::LookAgain;
         };
         let asked = |stored| AskedOrigin {
             why: wanted.why,
             role,
             stored,
         };
-        Ok(Step::served(match source {
+        Step::served(match source {
             EntrySource::Confirmed => trip.revalidated(asked(Stored::Yes), entry, body),
             EntrySource::ConfirmedForOne => trip.revalidated(asked(Stored::No), entry, body),
-            EntrySource::StoredMeanwhile => trip.stored(entry, body),
-        }))
+            EntrySource::StoredMeanwhile => trip.stored(entry, body, tier),
+        })
     }
 
     fn era(&self, trip: &Trip<'_>) -> Era {

@@ -7,6 +7,7 @@ use super::audit::Sampler;
 use super::config::{self, StatusPattern, TagHeaders};
 pub(crate) use super::config::{Ranges, RequestDirectives};
 use crate::base::digest::Digest;
+use crate::base::metrics::{Metrics, RouteMetrics};
 use crate::http::freshness::{CachePolicy, Heuristic, SetCookie, StatusRange};
 use crate::http::vary::{Treatment, VaryPolicy};
 use crate::key::{Keep, Order, QueryPolicy, normalise_path};
@@ -24,6 +25,9 @@ static IMMUTABLE: HeaderValue = HeaderValue::from_static("public, max-age=315360
 
 /// One route, ready to serve.
 pub(crate) struct Route {
+    /// Host and path, as the configuration says them: what metrics and logs call it.
+    pub(crate) name: String,
+    pub(crate) metrics: Arc<RouteMetrics>,
     pub(crate) origin: Arc<Origin>,
     pub(crate) caching: Caching,
     pub(crate) policy: CachePolicy,
@@ -63,8 +67,11 @@ enum MediaRange {
 type ByPath = Vec<(String, Arc<Route>)>;
 
 /// All routes, most precise first.
+#[derive(Clone)]
 pub(crate) struct Routes {
     by_host: Vec<(HostPattern, ByPath)>,
+    /// Of all of them, whatever each says.
+    caching: Caching,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,6 +96,7 @@ impl Routes {
         configs: &[config::Route],
         origins: &HashMap<String, Arc<Origin>>,
         watermarks: &HashMap<String, Digest>,
+        metrics: &Metrics,
     ) -> Result<Routes, UnknownOrigin> {
         let mut by_host: Vec<(HostPattern, ByPath)> = Vec::new();
         for config in configs {
@@ -99,7 +107,8 @@ impl Routes {
             })?;
             let host = HostPattern::parse(&config.host);
             let path = normalise_path(&config.path).map_or(config.path.clone(), Cow::into_owned);
-            let route = (path, Arc::new(Route::compile(config, origin.clone(), watermarks)));
+            let route = Route::compile(config, origin.clone(), watermarks, metrics);
+            let route = (path, Arc::new(route));
             match by_host.iter_mut().find(|(known, _)| *known == host) {
                 Some((_, routes)) => routes.push(route),
                 None => by_host.push((host, vec![route])),
@@ -109,7 +118,29 @@ impl Routes {
         for (_, routes) in &mut by_host {
             routes.sort_by_key(|(path, _)| std::cmp::Reverse(path.len()));
         }
-        Ok(Routes { by_host })
+        Ok(Routes {
+            by_host,
+            caching: Caching::On,
+        })
+    }
+
+    /// The same, of a cache that is no longer this process's.
+    pub(crate) fn retired(&self) -> Routes {
+        Routes {
+            caching: Caching::Off,
+            ..self.clone()
+        }
+    }
+
+    pub(crate) fn is_retired(&self) -> bool {
+        self.caching == Caching::Off
+    }
+
+    pub(crate) fn caching(&self, route: &Route) -> Caching {
+        match self.caching {
+            Caching::On => route.caching,
+            Caching::Off => Caching::Off,
+        }
     }
 
     /// Whether any route is for a path, or one below it, of a host with or without its port.
@@ -180,9 +211,13 @@ impl Route {
         config: &config::Route,
         origin: Arc<Origin>,
         watermarks: &HashMap<String, Digest>,
+        metrics: &Metrics,
     ) -> Self {
         let transform = &config.transform;
+        let name = format!("{}{}", config.host, config.path);
         Route {
+            metrics: metrics.of_route(&name),
+            name,
             transform: transform
                 .enabled
                 .then(|| Arc::new(Policy::compile(transform, watermarks))),
@@ -351,14 +386,14 @@ fn status_range(pattern: StatusPattern) -> StatusRange {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::metrics::Metrics;
+    use crate::base::metrics::{Label, Outcome, StatusClass};
 
     fn origin() -> Arc<Origin> {
         let config = crate::upstream::config::Config {
             url: Some("http://127.0.0.1:9".into()),
             ..Default::default()
         };
-        Arc::new(Origin::open("test", &config, Arc::new(Metrics::new())).unwrap())
+        Arc::new(Origin::open("test", &config, &Metrics::new()).unwrap())
     }
 
     fn routes(places: &[(&str, &str)]) -> (Routes, Vec<Arc<Route>>) {
@@ -371,7 +406,7 @@ mod tests {
             })
             .collect();
         let origins = HashMap::from([("default".to_owned(), origin())]);
-        let routes = Routes::compile(&configs, &origins, &HashMap::new()).unwrap();
+        let routes = Routes::compile(&configs, &origins, &HashMap::new(), &Metrics::new()).unwrap();
         let in_order = routes
             .by_host
             .iter()
@@ -379,6 +414,51 @@ mod tests {
             .map(|(_, r)| r.clone())
             .collect();
         (routes, in_order)
+    }
+
+    /// The values of every series that has this value of a label.
+    fn values_of(metrics: &Metrics, label: &str, value: &str) -> Vec<f64> {
+        let wanted = (label.to_owned(), value.to_owned());
+        let samples = metrics.samples().into_iter();
+        let samples = samples.filter(|sample| sample.labels.contains(&wanted));
+        samples.map(|sample| sample.value).collect()
+    }
+
+    #[test]
+    fn a_compiled_configuration_has_every_series_at_zero_and_takes_them_along() {
+        let metrics = Metrics::new();
+        let origin = crate::upstream::config::Config {
+            url: Some("http://127.0.0.1:9".into()),
+            concurrency_max: 0,
+            ..Default::default()
+        };
+        let origin = Arc::new(Origin::open("shop", &origin, &metrics).unwrap());
+        let origins = HashMap::from([("default".to_owned(), origin.clone())]);
+        let configs = [("*", "/"), ("a.example", "/img")].map(|(host, path)| config::Route {
+            host: host.into(),
+            path: path.into(),
+            ..Default::default()
+        });
+        let routes = Routes::compile(&configs, &origins, &HashMap::new(), &metrics).unwrap();
+        let of_a_route = Outcome::ALL.len() * StatusClass::ALL.len() + Outcome::ALL.len() + 1;
+        for route in ["*/", "a.example/img"] {
+            assert_eq!(
+                values_of(&metrics, "route", route),
+                vec![0.0; of_a_route],
+                "{route}"
+            );
+        }
+        let of_the_origin = values_of(&metrics, "origin", "shop");
+        assert!(of_the_origin.len() > 50, "{of_the_origin:?}");
+        assert_eq!(of_the_origin.iter().sum::<f64>(), 1.0, "one address is up");
+        let held = routes.find("a.example", "/img").unwrap().clone();
+        drop((routes, origins, origin));
+        assert!(values_of(&metrics, "route", "*/").is_empty());
+        assert_eq!(values_of(&metrics, "route", "a.example/img").len(), of_a_route);
+        assert!(!values_of(&metrics, "origin", "shop").is_empty());
+        drop(held);
+        assert!(values_of(&metrics, "route", "a.example/img").is_empty());
+        assert!(values_of(&metrics, "origin", "shop").is_empty());
     }
 
     #[test]
@@ -416,7 +496,12 @@ mod tests {
 
     #[test]
     fn media_ranges_cover_families_and_ignore_parameters_and_case() {
-        let route = Route::compile(&config::Route::default(), origin(), &HashMap::new());
+        let route = Route::compile(
+            &config::Route::default(),
+            origin(),
+            &HashMap::new(),
+            &Metrics::new(),
+        );
         assert!(route.stores_type(Some(&HeaderValue::from_static("Image/PNG; q=1"))));
         assert!(!route.stores_type(Some(&HeaderValue::from_static("text/html"))));
         assert!(!route.stores_type(None));

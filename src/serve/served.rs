@@ -20,6 +20,7 @@ use crate::http::partial::Run;
 use crate::key::{CacheKey, UrlError};
 use crate::spec::SpecError;
 use crate::store::{Entry, Stamp};
+use crate::trace::Trace;
 use crate::upstream::{OriginError, OriginRequest};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use std::sync::Arc;
@@ -53,6 +54,8 @@ pub(crate) struct Served {
     pub(crate) cache_status: CacheStatus,
     /// Since the origin made the response; `None` for one that does not come from a store.
     pub(crate) age: Option<Duration>,
+    /// How long this request waited for its origin; `None` where it did not.
+    pub(crate) origin_time: Option<Duration>,
     pub(crate) head: Head,
     pub(crate) body: Body,
     pub(crate) route: Arc<Route>,
@@ -104,6 +107,7 @@ pub(crate) struct Pass {
     pub(crate) key: CacheKey,
     pub(crate) route: Arc<Route>,
     pub(crate) rendition: Option<Box<Rendition>>,
+    pub(crate) trace: Trace,
 }
 
 /// Why a request got no answer from a route.
@@ -129,6 +133,29 @@ pub(crate) enum ServeError {
     Variant(Refusal),
     #[error("no variant was made, because the source could not be read to its end: {0}")]
     Source(#[from] BodyError),
+}
+
+/// A request that got no answer.
+pub(crate) struct Unserved {
+    pub(crate) error: ServeError,
+    /// `None`: it found none.
+    pub(crate) route: Option<Arc<Route>>,
+}
+
+impl ServeError {
+    /// Of a request that had found its route.
+    pub(crate) fn on(self, route: &Arc<Route>) -> Unserved {
+        Unserved {
+            error: self,
+            route: Some(route.clone()),
+        }
+    }
+}
+
+impl From<ServeError> for Unserved {
+    fn from(error: ServeError) -> Self {
+        Unserved { error, route: None }
+    }
 }
 
 impl Served {

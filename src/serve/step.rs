@@ -3,6 +3,7 @@
 //! It does not know what led there.
 
 use super::served::{Answer, Served};
+use std::time::Duration;
 
 pub(super) enum Step {
     Answered(Box<Answer>),
@@ -17,5 +18,15 @@ impl Step {
 
     pub(super) fn answered(answer: Answer) -> Self {
         Step::Answered(Box::new(answer))
+    }
+
+    /// The request has waited so long for its origin.
+    pub(super) fn after(mut self, waited: Duration) -> Self {
+        if let Step::Answered(answer) = &mut self
+            && let Answer::Served(served) = &mut **answer
+        {
+            served.origin_time = Some(waited);
+        }
+        self
     }
 }

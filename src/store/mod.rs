@@ -12,6 +12,7 @@
 //! is past all use, and it does not know origins, routes or purges. Only this module knows foyer.
 
 mod admission;
+mod closing;
 mod codec;
 pub mod config;
 mod directory;
@@ -20,6 +21,7 @@ mod entry;
 mod expiry;
 mod memory;
 mod name_hasher;
+mod peek;
 mod ssd;
 mod stored;
 mod threads;
@@ -28,6 +30,7 @@ mod under_way;
 mod waiting;
 mod writer;
 
+pub use closing::NotGivenUp;
 pub use entry::{Body, Entry, Kind as EntryKind, PART_BYTES, PartId, Stamp};
 
 use crate::base::clock;
@@ -51,7 +54,6 @@ use std::time::Duration;
 use tier::Tier;
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
-use tokio_util::task::AbortOnDropHandle;
 use writer::Queue;
 
 /// A body that would take more than this part of the SSD is not written.
@@ -235,36 +237,6 @@ impl Store {
             ssd.observe(&shared.metrics);
         }
     }
-
-    /// Writes out what is queued and gives the directory up, for at most the configured deadline: the directory
-    /// of a stuck disk is given up with the process. The memory tier stays readable.
-    pub async fn close(&self) {
-        self.0.shared.accepting.store(false, Ordering::Relaxed);
-        self.0.tasks.lock().abort_all();
-        let deadline = self.0.close_deadline;
-        if tokio::time::timeout(deadline, self.0.write_out()).await.is_err() {
-            let queued_bytes = self.0.shared.queue.bytes();
-            tracing::error!(
-                ?deadline,
-                queued_bytes,
-                "the SSD did not take in time what was queued: it is not written"
-            );
-        }
-    }
-}
-
-impl Open {
-    async fn write_out(&self) {
-        let writer = self.writer.lock().take();
-        if let Some(writer) = writer {
-            let mut writer = AbortOnDropHandle::new(writer);
-            self.shared.queue.stop().await;
-            if let Err(error) = (&mut writer).await {
-                tracing::error!(%error, "the SSD writer did not end in order: queued objects are not written");
-            }
-        }
-        self.shared.tier.close().await;
-    }
 }
 
 impl Drop for Open {
@@ -289,9 +261,16 @@ impl Shared {
         Some(entry)
     }
 
+    /// The tier, to read entries of. Of one that is another process's by now nothing can be removed: an entry that was would
+    /// come back.
+    fn readable_ssd(&self) -> Option<Arc<Ssd>> {
+        let accepting = self.accepting.load(Ordering::Relaxed);
+        self.tier.current().filter(|_| accepting)
+    }
+
     async fn load_entry(&self, key: &CacheKey) -> Option<Arc<Entry>> {
         let name = key.name();
-        let ssd = self.tier.current()?;
+        let ssd = self.readable_ssd()?;
         let before = self.memory.changes(name);
         let loaded = match ssd.load_entry(name).await {
             Ok(loaded) => loaded?,

@@ -274,6 +274,32 @@ impl Tier {
         }
     }
 
+    /// Writes out what is enqueued and gives the directory up, and goes on reading. Nothing is written or removed any more:
+    /// foyer refuses both once it is closed. What the next process overwrites is a miss, by its digest. `None`: the directory
+    /// is still held.
+    pub(super) async fn hand_over(&self) -> Option<()> {
+        let mut state = self.state.lock().await;
+        state.closed = true;
+        self.generation
+            .store(Generation::NONE.number(), Ordering::Relaxed);
+        if let Some(ssd) = self.current()
+            && let Err(error) = ssd.flush().await
+        {
+            tracing::error!(%error, "the SSD tier was handed over without everything written");
+        }
+        match state.directory.take() {
+            Some(directory) => directory.unlock(),
+            // Whoever took the tier down was cut short, and its threads have it still.
+            None if self.is_configured() && self.was_opened(&state) => return None,
+            None => {}
+        }
+        Some(())
+    }
+
+    fn was_opened(&self, state: &State) -> bool {
+        state.last != Generation::NONE
+    }
+
     fn log_up(&self, place: &Place, state: &mut State) {
         state.logged = Logged::Up;
         tracing::info!(directory = %place.path.display(), "the SSD tier is up");

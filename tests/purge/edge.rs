@@ -18,7 +18,14 @@ fn short() -> Plan {
         delay: Duration::from_millis(40),
         reads_max: 80_000,
         time_max: Duration::from_secs(28),
-        faults: vec![Fault::Kill, Fault::Terminate, Fault::Kill, Fault::Kill],
+        faults: vec![
+            Fault::Kill,
+            Fault::HandOver,
+            Fault::Terminate,
+            Fault::HandOver,
+            Fault::Kill,
+            Fault::Kill,
+        ],
         until: Until::TheEnd,
     }
 }
@@ -63,10 +70,11 @@ fn chaos() {
     expect_proof(&found, (seconds / 30).max(1));
 }
 
-/// Now and then a kill is a loss of the log, and every third fault is an orderly end.
+/// Now and then a kill is a loss of the log, and of every four faults one is an orderly end and one a hand-over.
 fn faults(count: usize) -> Vec<Fault> {
     let fault = |number| match number % 12 {
         7 => Fault::LoseLog,
+        1 | 4 | 9 => Fault::HandOver,
         2 | 5 | 10 => Fault::Terminate,
         _ => Fault::Kill,
     };
@@ -119,6 +127,7 @@ fn expect_proof(found: &Found, times: u64) {
     );
     tally.expect("faults", "Kill", times.min(3));
     tally.expect("faults", "Terminate", 1);
+    tally.expect("faults", "HandOver", times.min(2));
 }
 
 fn seed() -> u64 {

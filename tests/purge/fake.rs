@@ -73,6 +73,8 @@ impl Subject for Fake {
     fn stop(&mut self, _: Fault) {
         self.server = None;
     }
+
+    fn hand_over(&mut self) {}
 }
 
 impl Cache {

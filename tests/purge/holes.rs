@@ -10,7 +10,7 @@ use std::time::Duration;
 const BINARY: &str = "AQUATINT_HOLES_BINARY";
 
 /// Each with what it takes to be seen.
-const HOLES: [(&str, &[Fault]); 10] = [
+const HOLES: [(&str, &[Fault]); 11] = [
     ("epoch-after-request", &[]),
     ("no-hit-check", &[]),
     ("join-any-flight", &[]),
@@ -18,6 +18,10 @@ const HOLES: [(&str, &[Fault]); 10] = [
     ("serve-stale-purged", &[]),
     ("raise-epoch", &[Fault::Kill, Fault::Terminate, Fault::Kill]),
     ("foreign-incarnation", &[Fault::LoseLog, Fault::LoseLog]),
+    (
+        "serve-retired",
+        &[Fault::HandOver, Fault::HandOver, Fault::HandOver],
+    ),
     ("ack-before-apply", &[]),
     ("tags-ignored", &[]),
     ("forget-without-floor", &[]),
@@ -56,7 +60,7 @@ fn every_hole_that_is_opened_is_found() {
         .filter(|(hole, faults)| judge(binary.clone(), Some(hole), faults, 100_000).violations == 0)
         .map(|(hole, _)| hole)
         .collect();
-    let faults = [Fault::Kill, Fault::LoseLog];
+    let faults = [Fault::Kill, Fault::HandOver, Fault::LoseLog];
     judge(binary, None, &faults, 20_000).expect_none();
     assert!(missed.is_empty(), "nothing found, though opened: {missed:?}");
 }

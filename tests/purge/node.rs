@@ -27,6 +27,9 @@ const POLL: Duration = Duration::from_millis(5);
 /// Of what the edge has said, at the end.
 const TOLD_BYTES: usize = 6000;
 
+const HANDING_OVER: &str = "handing over to another process";
+const TAKEN_OVER: &str = "serving in the place of another process";
+
 /// Metrics that tell what was put to the proof.
 const COUNTED: [&str; 4] = [
     "aquatint_tier_hits_total{",
@@ -40,8 +43,51 @@ pub(crate) struct Edge {
     hole: Option<String>,
     directory: TempDir,
     random: Random,
-    running: Option<(Child, Node)>,
+    running: Option<(Process, Node)>,
+    /// They have handed over, and answer who is still connected to them.
+    retired: Vec<Process>,
     starts: usize,
+}
+
+/// A process that this one has started, or one that has taken another's place.
+enum Process {
+    Child(Child),
+    Successor(Pid),
+}
+
+impl Process {
+    fn signal(&self, signal: Signal) {
+        let pid = match self {
+            Process::Child(child) => Pid::from_child(child),
+            Process::Successor(pid) => *pid,
+        };
+        // One that has ended already has been seen to.
+        kill_process(pid, signal).ok();
+    }
+
+    fn has_ended(&mut self) -> bool {
+        match self {
+            Process::Child(child) => child.try_wait().unwrap().is_some(),
+            Process::Successor(pid) => {
+                let status = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero()));
+                // A zombie where nobody above it waits for it.
+                status.map_or(true, |text| {
+                    text.rsplit_once(") ")
+                        .is_none_or(|(_, rest)| rest.starts_with('Z'))
+                })
+            }
+        }
+    }
+
+    fn kill(&mut self) {
+        // Its number may be another's once it has ended.
+        if !self.has_ended() {
+            self.signal(Signal::KILL);
+        }
+        if let Process::Child(child) = self {
+            child.wait().ok();
+        }
+    }
 }
 
 impl Edge {
@@ -67,6 +113,7 @@ impl Edge {
             directory: TempDir::new().unwrap(),
             random: Random::new(seed, 3),
             running: None,
+            retired: Vec::new(),
             starts: 0,
         }
     }
@@ -165,7 +212,7 @@ impl Subject for Edge {
             }
             thread::sleep(POLL);
         };
-        self.running = Some((child, node));
+        self.running = Some((Process::Child(child), node));
     }
 
     fn nodes(&self) -> Vec<Node> {
@@ -173,17 +220,15 @@ impl Subject for Edge {
     }
 
     fn stop(&mut self, fault: Fault) {
-        let (mut child, _) = self.running.take().unwrap();
-        let signal = match fault {
+        let (mut process, _) = self.running.take().unwrap();
+        process.signal(match fault {
             Fault::Terminate => Signal::TERM,
-            Fault::Kill | Fault::LoseLog => Signal::KILL,
-        };
-        kill_process(Pid::from_child(&child), signal).unwrap();
+            Fault::Kill | Fault::LoseLog | Fault::HandOver => Signal::KILL,
+        });
         let deadline = monotonic() + PATIENCE;
-        while child.try_wait().unwrap().is_none() {
+        while !process.has_ended() {
             if monotonic() > deadline {
-                child.kill().ok();
-                child.wait().ok();
+                process.kill();
                 panic!("does not end\n{}", self.tell());
             }
             thread::sleep(POLL);
@@ -191,6 +236,24 @@ impl Subject for Edge {
         if fault == Fault::LoseLog {
             fs::remove_dir_all(self.path("purges")).unwrap();
         }
+    }
+
+    fn hand_over(&mut self) {
+        let (process, node) = self.running.take().unwrap();
+        let handed = |edge: &Edge| edge.said("stderr").matches(TAKEN_OVER).count();
+        let before = handed(self);
+        process.signal(Signal::QUIT);
+        self.retired.push(process);
+        let deadline = monotonic() + PATIENCE;
+        while handed(self) == before {
+            assert!(monotonic() < deadline, "does not hand over\n{}", self.tell());
+            thread::sleep(POLL);
+        }
+        let said = self.said("stderr");
+        let started = said.lines().rfind(|line| line.contains(HANDING_OVER));
+        let number = started.and_then(|line| line.rsplit_once("process=")?.1.trim().parse().ok());
+        let pid = Pid::from_raw(number.expect("its number is told")).unwrap();
+        self.running = Some((Process::Successor(pid), node));
     }
 
     fn counts(&self) -> Vec<(String, u64)> {
@@ -218,9 +281,9 @@ impl Subject for Edge {
 
 impl Drop for Edge {
     fn drop(&mut self) {
-        if let Some((mut child, _)) = self.running.take() {
-            child.kill().ok();
-            child.wait().ok();
+        let running = self.running.take().map(|(process, _)| process);
+        for mut process in running.into_iter().chain(self.retired.drain(..)) {
+            process.kill();
         }
     }
 }

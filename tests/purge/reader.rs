@@ -96,6 +96,17 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Has a connection from here on, for a read that comes later.
+    pub(crate) fn connect(&mut self) {
+        self.connection = self.connected();
+    }
+
+    /// Reads one of those that are asked for most.
+    pub(crate) fn read_hot(&mut self) {
+        let url = self.random.below(self.hot);
+        self.read(url, Kind::Plain);
+    }
+
     /// Reads its share of everything there is, awake or not.
     pub(crate) fn read_share(&mut self, share: usize, of: usize) {
         for url in (share..self.shared.world.urls.len()).step_by(of) {

@@ -23,6 +23,9 @@ const TOLD_MAX: usize = 3;
 
 const POLL: Duration = Duration::from_millis(5);
 
+/// Connections that outlive a hand-over.
+const CONNECTED: u64 = 40;
+
 /// What is done to a node in a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
@@ -32,6 +35,8 @@ pub(crate) enum Fault {
     Terminate,
     /// Everything is purged; SIGKILL at once; a start with an empty log.
     LoseLog,
+    /// SIGQUIT: another process takes its place.
+    HandOver,
 }
 
 /// What is judged.
@@ -40,6 +45,8 @@ pub(crate) trait Subject {
     fn nodes(&self) -> Vec<Node>;
     /// The node is gone on return.
     fn stop(&mut self, fault: Fault);
+    /// Another process serves on return, where it did before; who is connected to the old one may still ask that.
+    fn hand_over(&mut self);
     /// What it counted since its start, by metric.
     fn counts(&self) -> Vec<(String, u64)> {
         Vec::new()
@@ -173,6 +180,7 @@ impl Plan {
 
 fn strike(shared: &Shared, fault: Fault, subject: &mut dyn Subject, origin: &Origin) {
     shared.node_event(match fault {
+        Fault::HandOver => "the node hands over to another process",
         Fault::Kill => "the node is killed",
         Fault::Terminate => "the node is asked to stop",
         Fault::LoseLog => "everything is purged, and then the node is killed and loses its log",
@@ -186,12 +194,32 @@ fn strike(shared: &Shared, fault: Fault, subject: &mut dyn Subject, origin: &Ori
         }
     }
     shared.note_counts(subject);
-    subject.stop(fault);
-    shared.now_at(Vec::new());
-    subject.start(origin);
-    shared.now_at(subject.nodes());
+    if fault == Fault::HandOver {
+        hand_over(shared, subject);
+    } else {
+        subject.stop(fault);
+        shared.now_at(Vec::new());
+        subject.start(origin);
+        shared.now_at(subject.nodes());
+    }
     shared.tally.add("faults", &format!("{fault:?}"));
     shared.node_event("the node is back");
+}
+
+/// Who has connected to the old process asks it when the new one has purged everything.
+fn hand_over(shared: &Shared, subject: &mut dyn Subject) {
+    let mut connected: Vec<_> = (0..CONNECTED)
+        .map(|number| Reader::new(shared, 10_000 + number))
+        .collect();
+    connected.iter_mut().for_each(Reader::connect);
+    subject.hand_over();
+    let mut writer = Writer::new(shared, 998, Duration::ZERO);
+    while !writer.purge(vec![Scope::All], Mode::Hard, Way::Api) {
+        if !shared.is_running() {
+            return;
+        }
+    }
+    connected.iter_mut().for_each(Reader::read_hot);
 }
 
 impl Shared {

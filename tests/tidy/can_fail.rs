@@ -85,7 +85,7 @@ fn a_vendor_crate_away_from_home_is_found() {
     }
     let fine = [
         ("src/store/memory.rs", "use foyer::Cache;"),
-        ("src/app.rs", "use pingora_core::X;"),
+        ("src/upstream/http.rs", "use pingora_core::X;"),
         (
             "src/serve/mod.rs",
             "let foyer = 1; self.foyer::<X>(); crate::store::foyer::f(); // foyer::Cache",

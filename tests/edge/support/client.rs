@@ -159,6 +159,15 @@ impl Client {
         Ok(())
     }
 
+    /// The next part of a body in chunks; empty at its end.
+    pub(crate) fn chunk(&mut self) -> io::Result<Vec<u8>> {
+        let line = self.line()?;
+        let length = usize::from_str_radix(&line, 16).map_err(|_| malformed(&line))?;
+        let chunk = self.read_exactly(length)?;
+        self.line()?;
+        Ok(chunk)
+    }
+
     fn chunks(&mut self) -> io::Result<Vec<u8>> {
         let mut body = Vec::new();
         loop {

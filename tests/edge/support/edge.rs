@@ -3,6 +3,7 @@
 use super::{Certificate, Origin, PATIENCE, eventually, get};
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
@@ -36,7 +37,7 @@ impl Setup {
             .edge("listen", "127.0.0.1:0")
             .edge("threads", "2")
             .edge("drain_deadline", "10s");
-        setup.set("admin", "listen", "127.0.0.1:0").route("path", "/")
+        setup.admin("listen", "127.0.0.1:0").route("path", "/")
     }
 
     /// A body and entry tier on disk, as small as they may be, and everything that is stored admitted.
@@ -62,6 +63,10 @@ impl Setup {
         self.set("edge", key, value)
     }
 
+    pub(crate) fn admin(self, key: &str, value: impl Into<String>) -> Setup {
+        self.set("admin", key, value)
+    }
+
     pub(crate) fn store(self, key: &str, value: impl Into<String>) -> Setup {
         self.set("store", key, value)
     }
@@ -70,8 +75,16 @@ impl Setup {
         self.set("serve", key, value)
     }
 
+    pub(crate) fn log(self, key: &str, value: impl Into<String>) -> Setup {
+        self.set("log", key, value)
+    }
+
     pub(crate) fn purge(self, key: &str, value: impl Into<String>) -> Setup {
         self.set("purge", key, value)
+    }
+
+    pub(crate) fn tracing(self, key: &str, value: impl Into<String>) -> Setup {
+        self.set("tracing", key, value)
     }
 
     pub(crate) fn origin(self, key: &str, value: impl Into<String>) -> Setup {
@@ -138,8 +151,21 @@ impl Setup {
 
     /// For a start that may be refused.
     pub(crate) fn spawn(&self) -> Edge {
+        self.spawn_from(BINARY.as_ref())
+    }
+
+    /// As [`Setup::start`], from another file than this build's.
+    #[track_caller]
+    pub(crate) fn start_from(&self, binary: &Path) -> Edge {
+        let mut edge = self.spawn_from(binary);
+        edge.wait_until_listening();
+        edge
+    }
+
+    fn spawn_from(&self, binary: &Path) -> Edge {
         let file = self.file();
-        let mut edge = Edge::spawn(&["serve".as_ref(), "--config".as_ref(), file.as_os_str()]);
+        let arguments: [&OsStr; 3] = ["serve".as_ref(), "--config".as_ref(), file.as_os_str()];
+        let mut edge = Edge::spawn_from(binary, &arguments);
         edge.directory = Some(self.directory.clone());
         edge
     }
@@ -172,8 +198,12 @@ impl Edge {
         Setup::of(origin).start()
     }
 
-    pub(crate) fn spawn(arguments: &[&std::ffi::OsStr]) -> Edge {
-        let mut command = Command::new(BINARY);
+    pub(crate) fn spawn(arguments: &[&OsStr]) -> Edge {
+        Edge::spawn_from(BINARY.as_ref(), arguments)
+    }
+
+    fn spawn_from(binary: &Path, arguments: &[&OsStr]) -> Edge {
+        let mut command = Command::new(binary);
         command
             .args(arguments)
             .stdin(Stdio::null())
@@ -273,7 +303,7 @@ impl Edge {
         })
     }
 
-    /// The sum of the series that a selector such as `aquatint_requests_total{outcome="hit"}` covers.
+    /// The sum of the series that a selector such as `aquatint_requests_total{outcome="hit_memory"}` covers.
     #[track_caller]
     pub(crate) fn metric(&self, selector: &str) -> f64 {
         let answer = get(self.admin_address(), "/metrics");

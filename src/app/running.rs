@@ -1,0 +1,340 @@
+//! An edge that serves, and the ways in which it comes to its end.
+//!
+//! Invariant: what is under way ends well or by a deadline; the cache is closed before the log that speaks of it. It does not
+//! know why it is to end.
+
+use super::alarm::{Alarm, Lasts};
+use super::handover::{Binary, HandOverError, Handed, Successor};
+use super::prepared::Prepared;
+use super::reload::{Probed, Reloader};
+use super::{Start, notify};
+use crate::base::clock;
+use crate::base::metrics::Metrics;
+use crate::edge;
+use crate::edge::access_log::AccessLog;
+use crate::edge::admin::{Admin, Process};
+use crate::edge::connection::Front;
+use crate::edge::lifecycle::Lifecycle;
+use crate::edge::listen::{self, Listener};
+use crate::edge::purging::Orderer;
+use crate::edge::server::Edge;
+use crate::edge::settings::{InForce, Settings};
+use crate::purge::Purges;
+use crate::serve::Engine;
+use crate::store::Store;
+use crate::trace::Tracer;
+use arc_swap::ArcSwap;
+use rustix::process::Pid;
+use sd_notify::NotifyState;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
+
+/// What the cache and the log have at least to write out what waits, however short the drain deadline is.
+const FLUSH_DEADLINE_MIN: Duration = Duration::from_secs(1);
+
+/// A connection that was accepted is not known before its TLS handshake.
+const OPENING: Duration = Duration::from_secs(2);
+
+pub(super) struct Running {
+    pub(super) alarm: Alarm,
+    lifecycle: Arc<Lifecycle>,
+    engine: Arc<Engine>,
+    settings: InForce,
+    store: Store,
+    purges: Purges,
+    log: Arc<AccessLog>,
+    tracer: Tracer,
+    metrics: Arc<Metrics>,
+    /// The sockets that are listened on, once more.
+    sockets: Vec<Handed>,
+    requests: TaskTracker,
+    connections: TaskTracker,
+    stop_edge: watch::Sender<bool>,
+    stop_admin: watch::Sender<bool>,
+}
+
+/// Why another process has not taken this one's place.
+pub(super) enum NotHanded {
+    /// Nothing has been given away.
+    StillServing(HandOverError),
+    /// Cache and log have, and nobody has them.
+    Lost(HandOverError),
+}
+
+/// From here on requests are answered.
+pub(super) fn start(
+    start: Start,
+    prepared: Prepared,
+    store: Store,
+    purges: Purges,
+    metrics: Arc<Metrics>,
+) -> (Running, Arc<Reloader>) {
+    let config = &start.config;
+    let Prepared {
+        origins,
+        watermarks,
+        routes,
+        log,
+        tracer,
+        sockets,
+    } = prepared;
+    let digests = watermarks.digests();
+    let engine = Arc::new(Engine::new(
+        &config.serve,
+        routes,
+        store.clone(),
+        purges.clone(),
+        &watermarks,
+        &config.edge.name,
+        metrics.clone(),
+    ));
+    let orderer = Orderer::new(&config.purge, purges.clone(), engine.clone(), metrics.clone());
+    let orderer = orderer.traced_by(tracer.clone());
+    let settings = Settings::new(&config.edge, Arc::new(orderer));
+    let running = Running {
+        alarm: Alarm::default(),
+        lifecycle: Arc::default(),
+        engine: engine.clone(),
+        settings: Arc::new(ArcSwap::from_pointee(settings)),
+        store,
+        purges: purges.clone(),
+        log: log.clone(),
+        tracer: tracer.clone(),
+        metrics: metrics.clone(),
+        sockets: sockets.to_hand,
+        requests: TaskTracker::new(),
+        connections: TaskTracker::new(),
+        stop_edge: watch::Sender::new(false),
+        stop_admin: watch::Sender::new(false),
+    };
+    let reloader = Arc::new(Reloader {
+        source: start.source,
+        filter: start.filter,
+        engine,
+        settings: running.settings.clone(),
+        certificate: sockets.certificate,
+        log,
+        tracer,
+        purges,
+        watermarks: digests,
+        alarm: running.alarm.clone(),
+        metrics,
+        in_force: tokio::sync::Mutex::new(Probed::new(config, origins, &running.alarm)),
+    });
+    for listener in sockets.edge {
+        running.serve_edge(listener, &config.edge);
+    }
+    running.serve_admin(sockets.admin, &config.admin, reloader.clone());
+    watch_log(&running.alarm, &running.purges);
+    reloader.count_in_force();
+    running.metrics.ready.set(1);
+    (running, reloader)
+}
+
+/// Without its log an edge can not keep its promise.
+fn watch_log(alarm: &Alarm, purges: &Purges) {
+    let purges = purges.clone();
+    alarm.watch("the log of purges", Lasts::ForEver, async move {
+        purges.ended().await;
+    });
+}
+
+impl Running {
+    fn serve_edge(&self, listener: Listener, config: &edge::config::Config) {
+        let edge = Edge::new(
+            config,
+            self.engine.clone(),
+            self.settings.clone(),
+            self.log.clone(),
+            self.metrics.clone(),
+            self.tracer.clone(),
+            self.requests.clone(),
+        );
+        let front = Front::new(edge, config, self.connections.clone(), self.metrics.clone());
+        let part = format!("the listener on {}", listener.url());
+        let serving = listen::serve(front, listener, self.stop_edge.subscribe());
+        self.alarm.watch(part, Lasts::ForEver, serving);
+    }
+
+    fn serve_admin(&self, listener: Listener, config: &edge::config::Admin, reload: Arc<Reloader>) {
+        let process = Process {
+            metrics: self.metrics.clone(),
+            store: self.store.clone(),
+            lifecycle: self.lifecycle.clone(),
+            settings: self.settings.clone(),
+            engine: self.engine.clone(),
+            log: self.log.clone(),
+            reload,
+        };
+        let admin = Admin::new(config, process);
+        let part = format!("the listener on {}", listener.url());
+        let serving = listen::serve(admin, listener, self.stop_admin.subscribe());
+        self.alarm.watch(part, Lasts::ForEver, serving);
+    }
+
+    /// Has another process take this one's place. It has `deadline` to prepare, and again to open cache and log; so has the
+    /// binary that runs, where that one fails with both in its hands.
+    pub(super) async fn hand_over(&self, binary: &Binary, deadline: Duration) -> Result<Pid, NotHanded> {
+        let successor = Successor::start(binary, &self.sockets, deadline).await;
+        let mut successor = successor.map_err(NotHanded::StillServing)?;
+        if let Err(error) = self.store.hand_over().await {
+            successor.end().await;
+            return Err(NotHanded::StillServing(error.into()));
+        }
+        if timeout(deadline, self.purges.close()).await.is_err() {
+            return Err(self.lost(HandOverError::LogStuck(deadline)));
+        }
+        if let Err(error) = successor.take(deadline).await {
+            tracing::error!(%error, "the other process did not take over; trying the binary that runs already");
+            successor.end().await;
+            successor = self
+                .try_again(&binary.that_runs(), deadline)
+                .await
+                .map_err(|error| self.lost(error))?;
+        }
+        self.stop_edge.send_replace(true);
+        self.stop_admin.send_replace(true);
+        self.engine.retire();
+        let process = successor.serve().await.map_err(NotHanded::Lost)?;
+        notify(&[NotifyState::MainPid(
+            process.as_raw_nonzero().get().cast_unsigned(),
+        )]);
+        Ok(process)
+    }
+
+    /// Whoever has cache and log may not be known, and purge.
+    fn lost(&self, error: HandOverError) -> NotHanded {
+        self.retire();
+        NotHanded::Lost(error)
+    }
+
+    /// From here on nothing is answered from this process's cache.
+    pub(super) fn retire(&self) {
+        self.engine.retire();
+    }
+
+    /// Log and cache are nobody's: the way back into service is that of a successor, too.
+    async fn try_again(&self, binary: &Binary, deadline: Duration) -> Result<Successor, HandOverError> {
+        let mut successor = Successor::start(binary, &self.sockets, deadline).await?;
+        successor.take(deadline).await?;
+        Ok(successor)
+    }
+
+    /// Ends what is under way here, where another process has taken over. Idle connections are given time to ask once more
+    /// or to close, so that none is closed under a request on its way; so are those that are being opened.
+    pub(super) async fn leave(&mut self, config: &edge::config::Config) {
+        self.sockets.clear();
+        self.metrics.ready.set(0);
+        self.lifecycle.drain();
+        self.requests.close();
+        self.connections.close();
+        self.drain_within(config.drain_deadline.get()).await;
+        tokio::time::sleep(OPENING).await;
+        let idle = config.keepalive_idle.get();
+        timeout(idle, self.connections.wait()).await.ok();
+        self.drain_within(config.drain_deadline.get()).await;
+        self.tracer.close(flush_deadline(config)).await;
+        self.log.close(flush_deadline(config)).await;
+    }
+
+    pub(super) async fn stop(&mut self, config: &edge::config::Config) {
+        tracing::info!("stopping: not ready from here on");
+        self.metrics.ready.set(0);
+        self.lifecycle.drain();
+        tokio::time::sleep(config.drain_delay.get()).await;
+        self.stop_edge.send_replace(true);
+        // While one of them is open the system accepts connections that nobody will answer.
+        self.sockets.clear();
+        self.requests.close();
+        let (began, deadline) = (clock::monotonic(), config.drain_deadline.get());
+        self.drain_within(deadline).await;
+        close_store(&self.store, flush_deadline(config)).await;
+        close_purges(&self.purges, flush_deadline(config)).await;
+        // Connections that were idle may have asked meanwhile.
+        self.drain_within(deadline.saturating_sub(clock::monotonic() - began))
+            .await;
+        self.stop_admin.send_replace(true);
+        self.tracer.close(flush_deadline(config)).await;
+        self.log.close(flush_deadline(config)).await;
+    }
+
+    async fn drain_within(&self, deadline: Duration) {
+        let quiet = until_quiet(&self.requests, || self.engine.drain());
+        if timeout(deadline, quiet).await.is_err() {
+            self.warn_of_deadline();
+        }
+    }
+
+    fn warn_of_deadline(&self) {
+        tracing::warn!(
+            requests = self.requests.len(),
+            "the drain deadline has passed; what is left is cut off"
+        );
+    }
+}
+
+/// Returns once neither a request nor a fill is under way: a request may begin while fills end.
+async fn until_quiet(requests: &TaskTracker, fills: impl AsyncFn()) {
+    loop {
+        requests.wait().await;
+        fills().await;
+        if requests.is_empty() {
+            return;
+        }
+    }
+}
+
+pub(super) fn flush_deadline(config: &edge::config::Config) -> Duration {
+    config.drain_deadline.get().max(FLUSH_DEADLINE_MIN)
+}
+
+pub(super) async fn close_store(store: &Store, deadline: Duration) {
+    if timeout(deadline, store.close()).await.is_err() {
+        tracing::warn!("the cache was not closed in time; what waited for the SSD is lost");
+    }
+}
+
+pub(super) async fn close_purges(purges: &Purges, deadline: Duration) {
+    if timeout(deadline, purges.close()).await.is_err() {
+        tracing::warn!("the log of purges was not closed in time; nothing acknowledged is lost");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[tokio::test]
+    async fn a_log_of_purges_that_ends_is_a_failure() {
+        let config = crate::purge::config::Config::default();
+        let purges = Purges::open(&config, None, "node", Arc::new(Metrics::new())).await;
+        let (purges, alarm) = (purges.unwrap(), Alarm::default());
+        watch_log(&alarm, &purges);
+        purges.close().await;
+        let part = timeout(Duration::from_secs(30), alarm.raised()).await;
+        assert_eq!(part.unwrap(), "the log of purges");
+    }
+
+    #[tokio::test]
+    async fn a_request_that_begins_while_fills_end_is_waited_for() {
+        let requests = TaskTracker::new();
+        requests.close();
+        let (rounds, answered) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
+        let fills = async || {
+            if rounds.fetch_add(1, Ordering::Relaxed) == 0 {
+                let answered = answered.clone();
+                requests.spawn(async move {
+                    tokio::task::yield_now().await;
+                    answered.fetch_add(1, Ordering::Relaxed);
+                });
+            }
+        };
+        let quiet = timeout(Duration::from_secs(30), until_quiet(&requests, fills));
+        quiet.await.unwrap();
+        assert_eq!(answered.load(Ordering::Relaxed), 1);
+    }
+}
