@@ -7,7 +7,7 @@ LISTEN ?= 127.0.0.1:8080
 ADMIN ?= 127.0.0.1:9090
 TARGET = $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help run test bench bench-peers bench-purge bench-images chaos holes conformance fuzz lint
+.PHONY: help run test bench bench-peers bench-purge bench-images chaos holes conformance fuzz lint deb image
 
 help:
 	@echo "make run          an edge on the sample images of demo/ (LISTEN=$(LISTEN) ADMIN=$(ADMIN))"
@@ -20,6 +20,8 @@ help:
 	@echo "make chaos        the purge guarantee under readers, writers and kill -9 (CHAOS_SECONDS=900 CHAOS_OPERATIONS=5000000)"
 	@echo "make holes        the checker of that guarantee finds every hole that is opened on purpose (HOLE=its name)"
 	@echo "make fuzz         spec, probe and pipeline with any bytes (FUZZ_SECONDS=60 each; nightly Rust, cargo-fuzz)"
+	@echo "make deb          a Debian package, by cargo-deb"
+	@echo "make image        a container image; docker compose up --build shows it with dashboards"
 	@echo "make conformance  the public suite of HTTP caching, by Node.js"
 
 run:
@@ -28,7 +30,7 @@ run:
 	@scripts/demo --listen $(LISTEN) --admin $(ADMIN)
 
 test:
-	@scripts/packages build
+	@scripts/packages build monitoring
 	cargo test
 
 bench:
@@ -74,3 +76,18 @@ lint:
 	RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --lib
 	cargo bench --no-run --profile dev
 	@scripts/deny
+
+# The binary tells its own completions and manual.
+deb:
+	@scripts/packages build
+	@cargo deb --version >/dev/null 2>&1 || { echo "cargo-deb is missing: cargo install cargo-deb"; exit 1; }
+	cargo build --release --locked --bin aquatint
+	mkdir -p target/packaging/man
+	$(TARGET)/release/aquatint completions bash >target/packaging/aquatint.bash
+	$(TARGET)/release/aquatint completions zsh >target/packaging/_aquatint
+	$(TARGET)/release/aquatint completions fish >target/packaging/aquatint.fish
+	$(TARGET)/release/aquatint man --to target/packaging/man
+	cargo deb --locked --no-build
+
+image:
+	docker build --tag aquatint .
