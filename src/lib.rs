@@ -13,7 +13,8 @@
 //!    ([`image`]), once for all who wait, on a bounded pool.
 //! 7. **Bytes**: the blob that the entry's digest names, in parts of 1 MiB.
 //! 8. **Miss** ([`serve`]): one flight per key, detached from the client who started it. It asks the origin
-//!    ([`upstream`]), with a condition where an entry exists, and streams to everybody who waits.
+//!    ([`upstream`]), with a condition where an entry exists, and streams to everybody who waits. In a cluster ([`cluster`]) an
+//!    owner of the key answers in this node's place, or the key's primary in the origin's.
 //! 9. **Store**: the blob, unless equal bytes are there already, then the entry. Never a body cut short, nor one that a purge
 //!    has overtaken.
 //! 10. **Respond** from one data type: status, headers, body, ranges, Cache-Status, access log and metrics all
@@ -21,7 +22,8 @@
 //!
 //! # The path of a purge
 //! An order by webhook, API or `PURGE` ([`edge`]) is allowed, becomes part of a batch, one entry of the log ([`purge`]),
-//! committed on disk, then in the tables that every hit is checked against; then its caller has the receipt.
+//! committed on disk, then in the tables that every hit is checked against; then its caller has the receipt. In a cluster one node
+//! keeps the log and the others follow it, each under a lease without which nothing stored is served.
 //!
 //! # The words
 //! *edge*: a node that received a client's request. *origin*: where images come from, an HTTP server or a directory.
@@ -39,7 +41,12 @@
 //! it. *order*: what somebody wants purged. *making*: the work on a variant, and those who wait for it. *sight*: how a look-up
 //! sees the store, taking what it finds or only looking. *verdict*: what a stored response is good for, for a request.
 //! *explanation*: what would be done with a request and why. *warming*: the edge asking itself for an image. *trace*: the steps
-//! of one request, each a *span*, on this and other hops.
+//! of one request, each a *span*, on this and other hops. *member*: a node of the cluster, as gossip tells it; *peer*: the same as
+//! somebody to ask. *zone*, *pool*: where a node stands, and for which routes. *owner*: one of the nodes that keep a key;
+//! *primary*: the one that asks its origin; *candidate*: who may be asked for it, in order. *question*: what one node asks
+//! another, on an *errand*: a *relay* (answer my client), a *fill* (be the origin) or a *look* (only what you have). *copy*: what
+//! one node has of another's. *hot*: asked for so often that every node keeps a copy. *voter*: the node that keeps the log;
+//! *follower*: one that follows it. *lease*: for how long a follower may serve what it has stored.
 //!
 //! # The floors
 //! A module uses only floors below its own, and none beside it; `tests/tidy.rs` holds that as code.
@@ -52,6 +59,7 @@ pub mod http;
 pub mod key;
 pub mod scope;
 pub mod spec;
+pub mod wire;
 
 // Floor 2: where bytes are kept, where they come from, and what is made of them; where traces go.
 pub mod image;
@@ -59,7 +67,8 @@ pub mod store;
 pub mod trace;
 pub mod upstream;
 
-// Floor 3: the purge path.
+// Floor 3: the other nodes, and the purge path.
+pub mod cluster;
 pub mod purge;
 
 // Floor 4: the request path.

@@ -1,8 +1,10 @@
 //! The only place that reads a clock.
 //!
 //! Pure modules take a [`Timestamp`]; adapters ask here. Wall time decides freshness, because it has to
-//! survive a restart; monotonic time measures durations and deadlines.
+//! survive a restart; monotonic time measures durations and deadlines; time since boot measures leases, because it goes on
+//! while the machine sleeps.
 
+use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -48,6 +50,38 @@ impl Timestamp {
     }
 }
 
+/// A point of time since the machine was started, in nanoseconds; time that it slept counts. Nobody sets this clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BootTime(u64);
+
+impl BootTime {
+    /// Before every other.
+    pub const ZERO: BootTime = BootTime(0);
+
+    pub const fn from_nanos(nanos: u64) -> Self {
+        BootTime(nanos)
+    }
+
+    pub const fn as_nanos(self) -> u64 {
+        self.0
+    }
+
+    pub const fn plus(self, span: Duration) -> Self {
+        let nanos = span.as_nanos();
+        let nanos = if nanos > u64::MAX as u128 {
+            u64::MAX
+        } else {
+            nanos as u64
+        };
+        BootTime(self.0.saturating_add(nanos))
+    }
+
+    /// The time from `earlier` to here, zero when `earlier` is later.
+    pub const fn since(self, earlier: BootTime) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
 impl From<SystemTime> for Timestamp {
     fn from(time: SystemTime) -> Self {
         Timestamp(time.duration_since(UNIX_EPOCH).map_or(0, millis))
@@ -73,6 +107,13 @@ pub fn now() -> Timestamp {
 #[expect(clippy::disallowed_methods, reason = "this is the clock")]
 pub fn monotonic() -> Instant {
     Instant::now()
+}
+
+/// Time since boot, now: for leases.
+pub fn boottime() -> BootTime {
+    let time = clock_gettime(ClockId::Boottime);
+    let span = Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32);
+    BootTime::ZERO.plus(span)
 }
 
 #[cfg(test)]

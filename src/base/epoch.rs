@@ -32,6 +32,11 @@ impl PurgeIndex {
         self.0
     }
 
+    /// Whether it comes right after `earlier`.
+    pub fn follows(self, earlier: PurgeIndex) -> bool {
+        earlier.0.checked_add(1) == Some(self.0)
+    }
+
     /// Whether what was asked for at `epoch` was asked for before this purge was known.
     pub const fn is_after(self, epoch: Epoch) -> bool {
         self.0 > epoch.0

@@ -1,7 +1,8 @@
 //! The ground floor: what every other module may use and that uses none of them.
 //!
-//! Time, content digests, positions in the log of purges, human units, configuration problems and the table of metrics.
+//! Breakers, time, content digests, positions in the log of purges, human units, configuration problems and the table of metrics.
 
+pub mod breaker;
 pub mod clock;
 pub mod digest;
 pub mod epoch;

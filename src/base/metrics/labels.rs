@@ -47,6 +47,8 @@ label! {
         Coalesced = "coalesced",
         /// Passed through without the cache.
         Bypass = "bypass",
+        /// Another node has answered it.
+        Peer = "peer",
         /// Refused by the guard.
         Refused = "refused",
         /// No answer could be had from the origin.
@@ -290,5 +292,87 @@ label! {
         Sent = "sent",
         /// The collector was not reached, was late or refused it; it is lost.
         Failed = "failed",
+    }
+}
+
+label! {
+    /// How a member of the cluster is.
+    MemberState { Up = "up", Draining = "draining", Down = "down", Left = "left" }
+}
+
+label! {
+    /// Why a message of gossip was not looked into.
+    GossipDrop {
+        /// It was not sealed with this cluster's secret.
+        Unsealed = "unsealed",
+        Malformed = "malformed",
+        /// Of a protocol that is too old or too new.
+        Version = "version",
+        /// Another node says that it is this one.
+        DuplicateId = "duplicate_id",
+    }
+}
+
+label! {
+    /// What a node does for another.
+    QuestionErrand { Relay = "relay", Fill = "fill", Look = "look" }
+}
+
+label! {
+    /// How a question to another node ended.
+    QuestionResult {
+        Answered = "answered",
+        Unreachable = "unreachable",
+        Deadline = "deadline",
+        /// As many as may be were under way.
+        Busy = "busy",
+        BreakerOpen = "breaker_open",
+        BrokenOff = "broken_off",
+        /// The other is of another log of purges, or will not answer.
+        Refused = "refused",
+    }
+}
+
+label! {
+    /// What became of a client's request for a key of other nodes.
+    ForwardResult {
+        /// One of the key's owners answered.
+        Relayed = "relayed",
+        /// A node beyond them did.
+        Spilled = "spilled",
+        /// None did, so this one.
+        Local = "local",
+    }
+}
+
+label! {
+    /// Where what was missing came from.
+    FillFrom { Peer = "peer", PreviousOwner = "previous_owner", Origin = "origin" }
+}
+
+label! {
+    /// What became of a copy that was to be pushed to another owner.
+    PushResult {
+        Stored = "stored",
+        /// The other did not want it: it has it, a purge covers it, or it is too large.
+        Refused = "refused",
+        Failed = "failed",
+        /// Too much waited already.
+        Dropped = "dropped",
+    }
+}
+
+label! {
+    /// What became of a copy of a hot key that was to be kept.
+    HotCopyResult { Stored = "stored", Refused = "refused", Failed = "failed" }
+}
+
+label! {
+    /// How a follower of the log of purges stands.
+    FollowerState {
+        /// It may serve what it has stored.
+        Leased = "leased",
+        /// It may not, and no receipt waits for it.
+        Lapsed = "lapsed",
     }
 }

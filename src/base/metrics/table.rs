@@ -193,8 +193,50 @@ metrics! {
     answers_below_minimum: IntCounter = "aquatint_answers_below_minimum_total" [],
     /// Whether the log of purges takes entries: 1, or 0 while it has failed.
     purge_log_up: IntGauge = "aquatint_purge_log_up" [],
+    /// Whether this node may serve what is stored, because it keeps the log of purges or holds a lease of it: 1, or 0.
+    purge_lease_held: IntGauge = "aquatint_purge_lease_held" [],
+    /// Nodes that follow the log of purges that is kept here, by how they stand.
+    purge_followers: Family<FollowerState, IntGauge> = "aquatint_purge_followers" ["state"],
+    /// Questions of this node to the keeper of the log of purges that failed.
+    purge_follow_errors: IntCounter = "aquatint_purge_follow_errors_total" [],
+    /// Times that a receipt had to wait until the lease of a silent follower had run out.
+    purge_fenced: IntCounter = "aquatint_purge_fenced_total" [],
     /// Hits that were compared with their origins, by what was found; nothing stale is expected.
     audits: Family<AuditResult, IntCounter> = "aquatint_audits_total" ["result"],
+    /// Members of the cluster that are known here, this node too, by state; all 0 on a node alone.
+    cluster_members: Family<MemberState, IntGauge> = "aquatint_cluster_members" ["state"],
+    /// Messages of gossip that were not heeded, by reason.
+    cluster_gossip_dropped: Family<GossipDrop, IntCounter> = "aquatint_cluster_gossip_dropped_total" ["reason"],
+    /// Changes to which nodes own keys, or to their weights.
+    cluster_ring_changes: IntCounter = "aquatint_cluster_ring_changes_total" [],
+    /// Questions to other nodes, by what was asked and how it ended.
+    cluster_questions: Grid<QuestionErrand, QuestionResult, IntCounter> = "aquatint_cluster_questions_total" ["errand", "result"],
+    /// Questions of other nodes that were answered here, by what was asked.
+    cluster_answers: Family<QuestionErrand, IntCounter> = "aquatint_cluster_answers_total" ["errand"],
+    /// Time from asking another node to the header of its answer, in seconds.
+    cluster_question_duration: Family<QuestionErrand, Histogram> = "aquatint_cluster_question_seconds" ["errand"],
+    /// Questions of other nodes that are being answered now.
+    cluster_peer_requests_in_flight: IntGauge = "aquatint_cluster_peer_requests_in_flight" [],
+    /// Connections to the cluster listener whose TLS handshake failed.
+    cluster_handshakes_failed: IntCounter = "aquatint_cluster_handshakes_failed_total" [],
+    /// Requests of clients for keys of other nodes, by what became of them.
+    cluster_forwards: Family<ForwardResult, IntCounter> = "aquatint_cluster_forwards_total" ["result"],
+    /// Fills of a node in a cluster, by where what was missing came from.
+    cluster_fills: Family<FillFrom, IntCounter> = "aquatint_cluster_fills_total" ["from"],
+    /// Copies of what was stored here for other owners, by what became of them.
+    cluster_pushes: Family<PushResult, IntCounter> = "aquatint_cluster_pushes_total" ["result"],
+    /// Copies of other nodes that were refused because they were malformed, or their bytes not what they were said to be.
+    cluster_corrupt_copies: IntCounter = "aquatint_cluster_corrupt_copies_total" [],
+    /// Bytes of copies that wait to be pushed to other owners.
+    cluster_push_queue_bytes: IntGauge = "aquatint_cluster_push_queue_bytes" [],
+    /// Keys owned here that are hot now.
+    cluster_hot_keys: IntGauge = "aquatint_cluster_hot_keys" [],
+    /// Copies of other nodes' hot keys that were to be kept here, by what became of them.
+    cluster_hot_copies: Family<HotCopyResult, IntCounter> = "aquatint_cluster_hot_copies_total" ["result"],
+    /// Hits on copies that were told to the keys' owners.
+    cluster_reported_hits: IntCounter = "aquatint_cluster_reported_hits_total" [],
+    /// Entries that were handed over to their next owners while this node drained.
+    cluster_handed_over: IntCounter = "aquatint_cluster_handed_over_total" [],
     /// Access log lines lost: the log could not keep up, they could not be written, or they came while it closed.
     access_log_drops: IntCounter = "aquatint_access_log_drops_total" [],
     /// Connections of clients that are open now.
