@@ -42,6 +42,11 @@ impl Caller {
         self.has(Permission::Admin)
     }
 
+    /// Whether it may use the cache over gRPC.
+    pub fn may_use_cache(&self) -> bool {
+        self.has(Permission::Cache)
+    }
+
     /// Counts an order, or says how long it has to wait.
     ///
     /// # Errors
@@ -74,11 +79,17 @@ mod tests {
     }
 
     #[test]
-    fn who_may_purge_everything_may_not_administer_and_the_other_way_round() {
-        assert_eq!(lacks(&EVERY, &[Permission::Admin]), Some(Permission::Admin));
-        for needed in EVERY {
-            assert_eq!(lacks(&[Permission::Admin], &[needed]), Some(needed));
+    fn who_may_purge_everything_may_not_administer_or_fill_and_the_other_way_round() {
+        for other in [Permission::Admin, Permission::Cache] {
+            assert_eq!(lacks(&EVERY, &[other]), Some(other));
+            for needed in EVERY {
+                assert_eq!(lacks(&[other], &[needed]), Some(needed));
+            }
         }
+        assert_eq!(
+            lacks(&[Permission::Admin], &[Permission::Cache]),
+            Some(Permission::Cache)
+        );
     }
 
     #[test]

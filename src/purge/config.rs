@@ -68,6 +68,8 @@ pub struct Config {
     pub dry_runs_max: usize,
     /// Scopes of one order.
     pub order_scopes_max: usize,
+    /// Scopes of the latest entries of the log that are told to who watches; what is older is gone for them.
+    pub watched_scopes_max: usize,
     /// Orders each key may give in a second, and at once.
     pub rate_max: u32,
     pub burst_max: u32,
@@ -111,6 +113,9 @@ pub enum Permission {
     /// The API for operators, and no purge.
     #[serde(rename = "admin")]
     Admin,
+    /// To read and fill the cache over gRPC, and no purge.
+    #[serde(rename = "cache")]
+    Cache,
 }
 
 impl Default for Config {
@@ -133,6 +138,7 @@ impl Default for Config {
             verifications_max: 1,
             dry_runs_max: 1,
             order_scopes_max: 10_000,
+            watched_scopes_max: 100_000,
             rate_max: 500,
             burst_max: 1000,
             webhook_tolerance: Span::secs(300),
@@ -182,6 +188,8 @@ impl Config {
         problems.check("verifications_max", self.verifications_max, 1..=64);
         problems.check("dry_runs_max", self.dry_runs_max, 1..=64);
         problems.check("order_scopes_max", self.order_scopes_max, 1..=1_000_000);
+        let watched = self.order_scopes_max..=10_000_000;
+        problems.check("watched_scopes_max", self.watched_scopes_max, watched);
         problems.check("rate_max", self.rate_max, 1..=1_000_000);
         problems.check("burst_max", self.burst_max, 1..=1_000_000);
         let tolerance = Span::secs(1)..=Span::secs(3600);
@@ -204,8 +212,13 @@ impl Config {
         for (name, webhook) in &self.webhooks {
             problems.below(format!("webhooks.{name}"), |p| {
                 validate_caller(name, &webhook.scopes, p);
-                if webhook.scopes.contains(&Permission::Admin) {
-                    p.refuse("scopes", "admin", "what a webhook can order: a scope of purges");
+                let foreign = webhook.scopes.iter().find(|scope| !scope.is_of_purges());
+                if let Some(foreign) = foreign {
+                    p.refuse(
+                        "scopes",
+                        foreign.name(),
+                        "what a webhook can order: a scope of purges",
+                    );
                 }
                 p.check("secrets", webhook.secrets.len(), 1..=SECRETS_MAX);
                 for (at, secret) in webhook.secrets.iter().enumerate() {
@@ -224,7 +237,7 @@ fn validate_caller(name: &str, scopes: &[Permission], problems: &mut Problems) {
         problems.refuse(
             "scopes",
             "[]",
-            "at least one of purge:url, purge:tag, purge:prefix, purge:all and, for keys, admin",
+            "at least one of purge:url, purge:tag, purge:prefix, purge:all and, for keys, admin and cache",
         );
     }
 }
@@ -239,17 +252,23 @@ fn validate_secret<'a>(key: &str, secret: &'a Secret, seen: &mut BTreeSet<&'a st
 }
 
 impl Permission {
-    pub const ALL: [Permission; 5] = [
+    pub const ALL: [Permission; 6] = [
         Permission::Url,
         Permission::Tag,
         Permission::Prefix,
         Permission::All,
         Permission::Admin,
+        Permission::Cache,
     ];
 
     /// Whether who has this has `needed`.
     pub fn covers(self, needed: Permission) -> bool {
-        self == needed || (self == Permission::All && needed != Permission::Admin)
+        self == needed || (self == Permission::All && needed.is_of_purges())
+    }
+
+    /// Whether it is one of orders.
+    pub fn is_of_purges(self) -> bool {
+        !matches!(self, Permission::Admin | Permission::Cache)
     }
 
     /// As the configuration spells it.
@@ -260,6 +279,7 @@ impl Permission {
             Permission::Prefix => "purge:prefix",
             Permission::All => "purge:all",
             Permission::Admin => "admin",
+            Permission::Cache => "cache",
         }
     }
 }

@@ -125,6 +125,14 @@ impl PurgeId {
         PurgeId(Uuid::now_v7())
     }
 
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        PurgeId(Uuid::from_bytes(bytes))
+    }
+
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        self.0.as_bytes()
+    }
+
     /// As a caller writes it.
     pub fn parse(text: &str) -> Option<Self> {
         Uuid::parse_str(text).ok().map(PurgeId)

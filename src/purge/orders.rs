@@ -4,6 +4,7 @@
 //! all the same. It does not know how the log agrees.
 
 use super::config::Config;
+use super::followers::Followers;
 use super::log::{InvalidationLog, LogError};
 use super::log_clock::LogClock;
 use super::order::{Batch, Newcomers, Order, Purge, PurgeId, Recall};
@@ -43,6 +44,10 @@ pub enum OrderError {
     Conflict(PurgeId),
     #[error("this very request was carried out before, as purge {}; nothing was done", .0.purge_id)]
     Replayed(Box<Receipt>),
+    #[error(
+        "the node that keeps the log of purges can not be reached: {0}; nothing is acknowledged, though it may yet take effect"
+    )]
+    Unreachable(String),
     #[error(transparent)]
     Log(Arc<LogError>),
 }
@@ -58,6 +63,8 @@ pub(super) struct Orders {
 struct Shared {
     node: String,
     log: Arc<dyn InvalidationLog>,
+    /// Who has to have applied an order before it is acknowledged, where others may follow the log.
+    followers: Option<Arc<Followers>>,
     unsettled: Mutex<Unsettled>,
     applications: Mutex<Applications>,
     recall: Recall,
@@ -86,12 +93,14 @@ impl Orders {
         config: &Config,
         node: &str,
         log: Arc<dyn InvalidationLog>,
+        followers: Option<Arc<Followers>>,
         metrics: Arc<Metrics>,
     ) -> Self {
         let (queue, waiting) = mpsc::channel(config.queue_max);
         let shared = Arc::new(Shared {
             node: node.to_owned(),
             log,
+            followers,
             unsettled: Mutex::default(),
             applications: Mutex::new(Applications::new(config.remembered_max)),
             recall: Recall::of(config),
@@ -116,7 +125,7 @@ impl Orders {
         let id = PurgeId::unused();
         let sent_at_s = order.once.as_ref().map(|once| once.sent_at_s);
         if let Some(outcome) = self.shared.replay(&order) {
-            return self.finish(outcome, sent_at_s, began);
+            return self.finish(outcome, sent_at_s, began).await;
         }
         let (answer, mut answered) = oneshot::channel();
         let waiting = Waiting {
@@ -144,18 +153,19 @@ impl Orders {
             // From here on the writer knows that nobody waits.
             answered.close();
             return match answered.try_recv() {
-                Ok(outcome) => self.finish(outcome?, sent_at_s, began),
-                Err(_) => Ok(unsettled_receipt(id, State::Pending)),
+                Ok(outcome) => self.finish(outcome?, sent_at_s, began).await,
+                Err(_) => Ok(Receipt::unsettled(id, State::Pending)),
             };
         };
         let Ok(outcome) = outcome else {
             self.shared.unsettled.lock().pending.remove(&id);
             return Err(OrderError::Lost);
         };
-        self.finish(outcome?, sent_at_s, began)
+        self.finish(outcome?, sent_at_s, began).await
     }
 
-    fn finish(
+    /// The log has it. The next entries may be written while this one waits for who follows.
+    async fn finish(
         &self,
         outcome: Outcome,
         sent_at_s: Option<u64>,
@@ -165,6 +175,11 @@ impl Orders {
             .metrics
             .purge_commit
             .observe((clock::monotonic() - began).as_secs_f64());
+        if let (Some(followers), Some(index)) = (&self.shared.followers, outcome.index()) {
+            let left = (began + self.deadline).saturating_duration_since(clock::monotonic());
+            // Whose order still waits then has a receipt that says so.
+            timeout(left, followers.acknowledged(index)).await.ok();
+        }
         match outcome {
             Outcome::Applied(settled) => Ok(self.shared.receipt(settled, false)),
             Outcome::Conflict(other) => Err(OrderError::Conflict(other)),
@@ -182,14 +197,14 @@ impl Orders {
         let shared = &self.shared;
         // First: what pends no longer is in the log by then.
         if shared.unsettled.lock().pending.contains(id) {
-            return Some(unsettled_receipt(*id, State::Pending));
+            return Some(Receipt::unsettled(*id, State::Pending));
         }
         if let Some(settled) = shared.log.settled(id) {
             return Some(shared.receipt(settled, false));
         }
         let end = shared.unsettled.lock().end(id)?;
         match end {
-            End::Failed => Some(unsettled_receipt(*id, State::Failed)),
+            End::Failed => Some(Receipt::unsettled(*id, State::Failed)),
             End::DuplicateOf(first) => {
                 let settled = shared.log.settled(&first)?;
                 Some(shared.receipt(settled, true))
@@ -222,20 +237,23 @@ impl Shared {
     /// A commit is applied here by the time it is known here.
     fn receipt(&self, settled: Settled, duplicate: bool) -> Receipt {
         let applied_at = self.applications.lock().at(settled.index);
-        let lag = applied_at.map(|at| at.since(settled.committed_at));
-        Receipt {
+        let own = Applied::new(&self.node, applied_at, settled.committed_at);
+        let mut receipt = Receipt {
             purge_id: settled.id,
             index: Some(settled.index),
             committed_at: Some(settled.committed_at),
-            nodes: vec![Applied {
-                id: self.node.clone(),
-                applied_at,
-                lag_ms: lag.map(|lag| u64::try_from(lag.as_millis()).unwrap_or(u64::MAX)),
-            }],
+            nodes: vec![own],
             fenced: Vec::new(),
             state: State::Applied,
             duplicate,
+        };
+        if let Some(followers) = &self.followers {
+            match followers.may_acknowledge(settled.index) {
+                true => followers.complete(&mut receipt, settled.committed_at),
+                false => receipt.state = State::Pending,
+            }
         }
+        receipt
     }
 
     /// What a replay of an earlier order comes to: it costs the log nothing.
@@ -250,18 +268,6 @@ impl Shared {
         for scope in scopes {
             self.metrics.purges[(label(scope.kind()), way)].inc();
         }
-    }
-}
-
-fn unsettled_receipt(id: PurgeId, state: State) -> Receipt {
-    Receipt {
-        purge_id: id,
-        index: None,
-        committed_at: None,
-        nodes: Vec::new(),
-        fenced: Vec::new(),
-        state,
-        duplicate: false,
     }
 }
 

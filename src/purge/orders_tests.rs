@@ -71,6 +71,10 @@ impl InvalidationLog for HeldLog {
         Err(LogError::Closed)
     }
 
+    async fn snapshot(&self) -> Result<Vec<u8>, LogError> {
+        Ok(postcard::to_stdvec(&self.inner.lock().applied.snapshot()).unwrap())
+    }
+
     async fn surplus(&self, newcomers: Newcomers) -> Result<Vec<usize>, LogError> {
         Ok(self.inner.lock().applied.surplus(&newcomers))
     }
@@ -104,7 +108,7 @@ impl Desk {
     fn new(config: &Config) -> Self {
         let log = HeldLog::new();
         let metrics = Arc::new(Metrics::new());
-        let orders = Orders::start(config, "node", log.clone(), metrics.clone());
+        let orders = Orders::start(config, "node", log.clone(), None, metrics.clone());
         Desk {
             log,
             orders: Arc::new(orders),

@@ -36,12 +36,38 @@ pub struct Applied {
     pub lag_ms: Option<u64>,
 }
 
+impl Receipt {
+    /// Of an order that is not known to be in the log.
+    pub(super) fn unsettled(purge_id: PurgeId, state: State) -> Self {
+        Receipt {
+            purge_id,
+            index: None,
+            committed_at: None,
+            nodes: Vec::new(),
+            fenced: Vec::new(),
+            state,
+            duplicate: false,
+        }
+    }
+}
+
+impl Applied {
+    pub(super) fn new(id: &str, applied_at: Option<Timestamp>, committed_at: Timestamp) -> Self {
+        let lag = applied_at.map(|at| at.since(committed_at));
+        Applied {
+            id: id.to_owned(),
+            applied_at,
+            lag_ms: lag.map(|lag| u64::try_from(lag.as_millis()).unwrap_or(u64::MAX)),
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
     /// The guarantee holds.
     Applied,
-    /// It is not known to be committed; it may yet be.
+    /// It is not known to be committed, and may yet be; or it is, and a node may still serve what it covers.
     Pending,
     /// The log did not take it: it is not acknowledged, though it may yet take effect.
     Failed,

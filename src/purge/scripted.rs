@@ -7,13 +7,14 @@ use super::orders::Orders;
 use super::remembered::{Known, Settled};
 use super::state::{Keeping, Outcome, State};
 use super::table::Tables;
-use super::{Open, Purges};
+use super::{Keeper, Open, Purges, Role};
 use crate::base::clock::Timestamp;
 use crate::base::epoch::{Incarnation, PurgeIndex};
 use crate::base::metrics::Metrics;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 
 /// What becomes of what is appended from now on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,17 +37,26 @@ impl ScriptedLog {
         let keeping = Keeping {
             object_life: config.object_life.get(),
         };
+        let state = State::new(tables.clone(), keeping);
+        let recent = state.recent();
         let log = Arc::new(ScriptedLog {
-            state: Mutex::new((State::new(tables.clone(), keeping), Vec::new())),
+            state: Mutex::new((state, Vec::new())),
             script: Mutex::new(Script::Commits),
         });
-        let orders = Orders::start(config, "here", log.clone(), metrics.clone());
+        let orders = Orders::start(config, "here", log.clone(), None, metrics.clone());
         let open = Open {
             minimum_life: config.minimum_life.get(),
             minimum_patience: config.minimum_patience.get(),
+            order_scopes_max: config.order_scopes_max,
             tables,
-            log: log.clone(),
-            orders,
+            recent,
+            role: Role::Keeps(Box::new(Keeper {
+                log: log.clone(),
+                orders,
+                followers: None,
+                snapshots: Semaphore::new(1),
+                note: None,
+            })),
             metrics,
         };
         (Purges(Arc::new(open)), log)
@@ -83,6 +93,10 @@ impl InvalidationLog for ScriptedLog {
 
     async fn barrier(&self) -> Result<PurgeIndex, LogError> {
         Ok(PurgeIndex::from_number(self.state.lock().1.len() as u64))
+    }
+
+    async fn snapshot(&self) -> Result<Vec<u8>, LogError> {
+        Ok(postcard::to_stdvec(&self.state.lock().0.snapshot()).expect("memory takes it"))
     }
 
     async fn surplus(&self, newcomers: Newcomers) -> Result<Vec<usize>, LogError> {

@@ -3,7 +3,9 @@
 //! Invariant: it is made of the log's entries in their order and of nothing else, no clock and no chance, so that every
 //! node and every restart comes to the same. It does not know how entries are stored or agreed on.
 
+use super::feed::Feed;
 use super::order::{Batch, Newcomers, OnceKey, Purge, PurgeId, Recall};
+use super::recent::Recent;
 use super::remembered::{Ends, Extent, Known, Remembered, Settled};
 use super::table::{Contents, Since, Tables};
 use crate::base::clock::Timestamp;
@@ -15,6 +17,9 @@ use std::time::Duration;
 
 /// The floor is raised in steps of this fraction of what an object may live: each step looks at the whole tables.
 const FLOOR_STEPS: u32 = 64;
+
+/// Told to who watches, where nothing else is said.
+const WATCHED_SCOPES_MAX: usize = 100_000;
 
 /// How long what the log says is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,6 +41,16 @@ pub enum Outcome {
     Conflict(PurgeId),
 }
 
+impl Outcome {
+    /// Where the purge stands that the request has led to.
+    pub(super) fn index(&self) -> Option<PurgeIndex> {
+        match self {
+            Outcome::Applied(settled) | Outcome::Repeated { settled, .. } => Some(settled.index),
+            Outcome::Conflict(_) => None,
+        }
+    }
+}
+
 pub struct State {
     tables: Arc<Tables>,
     keeping: Keeping,
@@ -44,6 +59,9 @@ pub struct State {
     /// Indexes and when they were appended, oldest first, apart by a step of the floor at least.
     steps: VecDeque<(Timestamp, PurgeIndex)>,
     remembered: Remembered,
+    recent: Arc<Recent>,
+    /// Told of each entry that is applied, for those who follow.
+    feed: Option<Arc<Feed>>,
 }
 
 /// All of it, as at one index.
@@ -74,7 +92,27 @@ impl State {
             clock: Timestamp::ZERO,
             steps: VecDeque::new(),
             remembered: Remembered::default(),
+            recent: Arc::new(Recent::new(WATCHED_SCOPES_MAX)),
+            feed: None,
         }
+    }
+
+    /// The latest entries are told to who watches, of so many scopes.
+    pub(super) fn watched(self, scopes_max: usize) -> Self {
+        State {
+            recent: Arc::new(Recent::new(scopes_max)),
+            ..self
+        }
+    }
+
+    pub(super) fn recent(&self) -> Arc<Recent> {
+        self.recent.clone()
+    }
+
+    /// Has others hear of what is applied.
+    pub(super) fn feeding(mut self, feed: Arc<Feed>) -> Self {
+        self.feed = Some(feed);
+        self
     }
 
     /// Applies one entry of the log. From the return on, every thread sees what it purged.
@@ -89,13 +127,22 @@ impl State {
             .collect();
         self.forget(batch);
         self.grow_old(index);
-        self.tables.publish(index);
+        self.publish(index, Some(batch));
+        self.recent.add(index, batch);
         outcomes
     }
 
     /// An entry of the log that purges nothing.
     pub fn pass_over(&mut self, index: PurgeIndex) {
+        self.publish(index, None);
+    }
+
+    /// Others hear of it when it is in the tables.
+    fn publish(&self, index: PurgeIndex, batch: Option<&Batch>) {
         self.tables.publish(index);
+        if let Some(feed) = &self.feed {
+            feed.push(index, batch);
+        }
     }
 
     pub fn snapshot(&self) -> Snapshot {
@@ -118,6 +165,10 @@ impl State {
         self.steps = snapshot.steps.into();
         self.remembered.replace(snapshot.remembered);
         self.tables.take_over(snapshot.contents);
+        self.recent.skip_to(self.tables.applied());
+        if let Some(feed) = &self.feed {
+            feed.begin_after(self.tables.applied());
+        }
     }
 
     /// The latest time that the log has told.
@@ -209,6 +260,13 @@ fn extent(log_time: Timestamp, wall: Timestamp, recall: &Recall) -> Extent {
         since: log_time.minus(recall.life),
         believed_since_s: wall.minus(recall.believed).as_secs(),
         count_max: recall.count_max,
+    }
+}
+
+impl Snapshot {
+    /// Of which index it is.
+    pub(super) fn applied(&self) -> PurgeIndex {
+        self.contents.applied
     }
 }
 

@@ -5,6 +5,7 @@
 //! log.redb      the log; whole from its first appearance on
 //! log.redb.new  one that is being begun
 //! mark          how far the log was agreed on
+//! lease         the longest lease that was ever granted on it
 //! ```
 //!
 //! The witness, a second mark, lies with the cache and not here: who puts the whole directory back puts the mark back too.
@@ -104,14 +105,13 @@ impl Directory {
         let path = &place.directory;
         let in_log = |error| refusal(path, error);
         // Locked apart: two logs of one cache would each take the other's note for its own.
-        let witness = |cache: &PathBuf| locked_file(cache, WITNESS).map_err(|error| refusal(cache, error));
         Ok(Directory {
             path: path.clone(),
             lock: locked_file(path, "lock").map_err(in_log)?,
             mark: own_file(&path.join("mark"))
                 .map_err(TryLockError::Error)
                 .map_err(in_log)?,
-            witness: place.witness.as_ref().map(witness).transpose()?,
+            witness: place.witness.as_deref().map(witness_file).transpose()?,
             was_opened: AtomicBool::new(false),
         })
     }
@@ -130,6 +130,11 @@ impl Directory {
         File::open(&self.path)?.sync_all()?;
         Ok(database)
     }
+}
+
+/// The second mark, locked.
+pub(in crate::purge) fn witness_file(cache: &Path) -> Result<File, LogError> {
+    locked_file(cache, WITNESS).map_err(|error| refusal(cache, error))
 }
 
 fn refusal(directory: &Path, error: TryLockError) -> LogError {

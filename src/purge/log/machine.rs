@@ -62,6 +62,10 @@ impl Applied {
         self.state.told()
     }
 
+    pub(super) fn capture(&self) -> state::Captured {
+        self.state.capture()
+    }
+
     pub(super) fn surplus(&self, newcomers: &Newcomers) -> Vec<usize> {
         self.state.surplus(newcomers)
     }

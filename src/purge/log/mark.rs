@@ -4,17 +4,17 @@
 //! looks like a crash, or is an older copy. A note that is missing or torn says nothing. It does not know where it is kept.
 
 /// Bytes of a note.
-pub(super) const BYTES: usize = 32;
+pub(in crate::purge) const BYTES: usize = 32;
 
 /// The place of an entry that was agreed on, in the log of one incarnation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Mark {
-    pub(super) incarnation: [u8; 16],
-    pub(super) index: u64,
+pub(in crate::purge) struct Mark {
+    pub(in crate::purge) incarnation: [u8; 16],
+    pub(in crate::purge) index: u64,
 }
 
 impl Mark {
-    pub(super) fn to_bytes(self) -> [u8; BYTES] {
+    pub(in crate::purge) fn to_bytes(self) -> [u8; BYTES] {
         let mut bytes = [0; BYTES];
         bytes[..16].copy_from_slice(&self.incarnation);
         bytes[16..24].copy_from_slice(&self.index.to_le_bytes());
@@ -24,7 +24,7 @@ impl Mark {
     }
 
     /// `None`: it was not written whole.
-    pub(super) fn from_bytes(bytes: &[u8; BYTES]) -> Option<Self> {
+    pub(in crate::purge) fn from_bytes(bytes: &[u8; BYTES]) -> Option<Self> {
         let mark = Mark {
             incarnation: *bytes.first_chunk()?,
             index: u64::from_le_bytes(*bytes[16..].first_chunk()?),

@@ -5,8 +5,9 @@
 
 mod directory;
 mod machine;
-mod mark;
+pub(in crate::purge) mod mark;
 mod network;
+mod note;
 pub mod raft;
 mod running;
 mod storage;
@@ -29,6 +30,9 @@ mod tests_restart;
 use super::order::{Batch, Newcomers};
 use super::remembered::{Known, Settled};
 use super::state::Outcome;
+pub(in crate::purge) use directory::witness_file;
+pub(in crate::purge) use note::LeaseNote;
+
 use crate::base::clock::Timestamp;
 use crate::base::epoch::{Incarnation, PurgeIndex};
 use crate::purge::order::PurgeId;
@@ -78,6 +82,12 @@ pub trait InvalidationLog: Send + Sync {
     /// # Errors
     /// When that can not be found out.
     async fn barrier(&self) -> Result<PurgeIndex, LogError>;
+
+    /// All of it as at one index, for another node; takes time.
+    ///
+    /// # Errors
+    /// When it can not be made.
+    async fn snapshot(&self) -> Result<Vec<u8>, LogError>;
 
     /// Which of those that are to be appended ask to be known again where no more can be, by their place: they are not to be.
     ///

@@ -184,6 +184,15 @@ impl InvalidationLog for Log {
         }
     }
 
+    async fn snapshot(&self) -> Result<Vec<u8>, LogError> {
+        let applied = self.applied.clone();
+        let making = blocking(move || {
+            let captured = applied.lock().capture();
+            Ok(postcard::to_stdvec(&captured.into_snapshot())?)
+        });
+        making.await.map_err(refusal)
+    }
+
     async fn surplus(&self, newcomers: Newcomers) -> Result<Vec<usize>, LogError> {
         let applied = self.applied.clone();
         // It may have to wait for a snapshot.
