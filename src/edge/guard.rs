@@ -8,7 +8,7 @@ use crate::base::clock::Timestamp;
 use crate::base::metrics::Rejection;
 use crate::http::hop::hops_left;
 use crate::key::Scheme;
-use crate::serve::Request;
+use crate::serve::{AskedBy, Request};
 use crate::trace::Trace;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 use std::net::{IpAddr, Ipv4Addr};
@@ -34,6 +34,7 @@ pub(crate) struct Incoming<'a> {
     pub(crate) id: &'a HeaderValue,
     pub(crate) trace: &'a Trace,
     pub(crate) received_at: Timestamp,
+    pub(crate) asked_by: AskedBy,
 }
 
 /// Why a request is refused unread.
@@ -91,6 +92,17 @@ impl Guard {
         }
     }
 
+    /// For requests that another edge has let in, and given an id and the like.
+    pub(super) fn of_peers(config: &Config) -> Self {
+        const FIELDS_OF_A_HOP: usize = 8;
+        const BYTES_OF_A_HOP: usize = 1024;
+        Guard {
+            url_bytes_max: config.url_bytes_max.as_usize(),
+            header_bytes_max: config.header_bytes_max.as_usize() + BYTES_OF_A_HOP,
+            headers_max: config.headers_max + FIELDS_OF_A_HOP,
+        }
+    }
+
     /// The request, if it may come in.
     pub(crate) fn admit<'a>(&self, incoming: &Incoming<'a>) -> Result<Request<'a>, Refusal> {
         if incoming.target.len() > self.url_bytes_max {
@@ -122,6 +134,7 @@ impl Guard {
             id: incoming.id,
             trace: incoming.trace,
             received_at: incoming.received_at,
+            asked_by: incoming.asked_by,
         })
     }
 
@@ -228,6 +241,7 @@ mod tests {
             id: &ID,
             trace: &crate::trace::UNRECORDED,
             received_at: Timestamp::ZERO,
+            asked_by: AskedBy::Client,
         }
     }
 

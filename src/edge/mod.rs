@@ -14,6 +14,7 @@ mod guard;
 mod interim;
 pub(crate) mod lifecycle;
 pub mod listen;
+pub(crate) mod peers;
 pub(crate) mod purging;
 mod request_body;
 mod request_id;

@@ -4,7 +4,9 @@
 //! answered from a body whose length is known. Knows nothing of sessions.
 
 use super::advice::advise;
+use super::peers::as_origin;
 use crate::base::metrics::{Outcome, Rejection};
+use crate::cluster::question;
 use crate::http::cache_status::CacheStatus;
 use crate::http::conditional::{Precondition, RangeApplies, evaluate, range_applies};
 use crate::http::range::{
@@ -36,11 +38,23 @@ static PARTICULARS: [HeaderName; 5] = [
 ];
 
 /// What all answers of an edge have in common.
+#[derive(Clone)]
 pub(crate) struct Manner {
+    audience: Audience,
     /// The edge's name in `Cache-Status`.
     pub(crate) name: String,
     pub(crate) via: HeaderValue,
     pub(crate) ranges_max: usize,
+}
+
+/// Who hears an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Audience {
+    Client,
+    /// Another node, which passes it on to its client as its own, and names itself in `Via`.
+    Edge,
+    /// Another node, which takes it as the origin's.
+    Cache,
 }
 
 /// A request's facts that shape its answer.
@@ -126,15 +140,24 @@ impl Manner {
     pub(crate) fn new(name: &str, ranges_max: usize) -> Self {
         let via = HeaderValue::from_str(&format!("1.1 {name}")).expect("the name was validated");
         Manner {
+            audience: Audience::Client,
             name: name.to_owned(),
             via,
             ranges_max,
         }
     }
 
+    /// The same, for others to hear.
+    pub(super) fn toward(&self, audience: Audience) -> Self {
+        Manner {
+            audience,
+            ..self.clone()
+        }
+    }
+
     /// Shapes a served response to what this client asked of it.
     pub(crate) fn reply(&self, asked: &Asked<'_>, served: Served) -> Reply {
-        if let Head::Passed(_) = served.head {
+        if let Head::Passed(_) | Head::Relayed(_) = served.head {
             return self.passed(asked, served);
         }
         if !asked.is_particular() {
@@ -197,16 +220,33 @@ impl Manner {
         }
     }
 
-    /// What every answer carries.
+    /// What every answer carries, but for one that is taken as the origin's.
     pub(super) fn sign(&self, headers: &mut HeaderMap, cache_status: &CacheStatus) {
+        if self.audience == Audience::Cache {
+            return;
+        }
         headers.append(CACHE_STATUS, cache_status.render(&self.name));
-        headers.append(header::VIA, self.via.clone());
+        if self.audience == Audience::Client {
+            headers.append(header::VIA, self.via.clone());
+        }
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF);
     }
 
     fn headers(&self, served: &Served) -> HeaderMap {
         let mut headers = HeaderMap::with_capacity(16);
         served.head.copy_headers(&mut headers);
+        if let Head::Relayed(_) = served.head {
+            self.sign(&mut headers, &served.cache_status);
+            return headers;
+        }
+        match self.audience {
+            Audience::Client => {}
+            Audience::Edge => question::strip(&mut headers),
+            Audience::Cache => {
+                as_origin(served, &mut headers);
+                return headers;
+            }
+        }
         if let Some(value) = served.browser_cache_control() {
             headers.insert(header::CACHE_CONTROL, value);
         }

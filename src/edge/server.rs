@@ -20,7 +20,7 @@ use crate::base::metrics::{Metrics, Outcome, Rejection};
 use crate::http::hop::X_REQUEST_ID;
 use crate::key::Scheme;
 use crate::serve::route::Route;
-use crate::serve::{Answer, Engine, Pass, Request};
+use crate::serve::{Answer, AskedBy, Engine, Pass, Request};
 use crate::trace::{Stage, Trace, Tracer, attribute};
 use async_trait::async_trait;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
@@ -268,6 +268,7 @@ impl Answering<'_> {
             id: &self.id,
             trace: &self.trace,
             received_at,
+            asked_by: AskedBy::Client,
         }
     }
 

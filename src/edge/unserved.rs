@@ -118,6 +118,7 @@ fn ending_of(error: &ServeError) -> (StatusCode, Ending) {
     use Ending::{Failed, Refused};
     match error {
         ServeError::NoRoute => (StatusCode::NOT_FOUND, Refused(Rejection::NoRoute)),
+        ServeError::Misdirected => (StatusCode::MISDIRECTED_REQUEST, Refused(Rejection::NoRoute)),
         ServeError::Reserved => (StatusCode::NOT_FOUND, Refused(Rejection::ReservedPath)),
         ServeError::OnlyIfCached => (StatusCode::GATEWAY_TIMEOUT, Refused(Rejection::OnlyIfCached)),
         ServeError::Url(_) => (StatusCode::BAD_REQUEST, Refused(Rejection::BadUrl)),

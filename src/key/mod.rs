@@ -183,6 +183,33 @@ impl CacheKey {
         }
     }
 
+    /// From the text of a URL's key, alternate or not, as another node tells it. `None` where no URL's key has it.
+    pub fn of_url(text: &str) -> Option<CacheKey> {
+        let mut schemes = [Scheme::Http, Scheme::Https].into_iter();
+        let host_start =
+            schemes.find_map(|scheme| text.starts_with(scheme.prefix()).then(|| scheme.prefix().len()))?;
+        let path_start = host_start + text[host_start..].find('/')?;
+        let url_end = text.find(' ').unwrap_or(text.len());
+        let is_none = path_start == host_start
+            || url_end < path_start
+            || text.bytes().any(|byte| byte.is_ascii_control());
+        (!is_none).then(|| CacheKey {
+            name: KeyName::of(text),
+            text: text.to_owned(),
+            host_start,
+            path_start,
+            url_end,
+        })
+    }
+
+    /// Of its URL, without what tells alternates apart.
+    pub fn url_name(&self) -> KeyName {
+        match self.url_end == self.text.len() {
+            true => self.name,
+            false => KeyName::of(self.url()),
+        }
+    }
+
     /// The name of something that belongs to this key, alternate or not, and has no entry of its own.
     pub fn name_of(&self, belonging: impl fmt::Display) -> KeyName {
         KeyName::of(&format!("{} {belonging}", self.text))
@@ -288,6 +315,32 @@ mod tests {
 
     fn key(url: &RequestUrl<'_>) -> CacheKey {
         target(url, &QueryPolicy::default()).unwrap().key
+    }
+
+    #[test]
+    fn a_key_is_read_from_its_text_and_from_no_other() {
+        let url = key(&url("shop.example", "/a/b.jpg", Some("v=3")));
+        for key in [url.clone(), url.alternate("00ff-12")] {
+            let read = CacheKey::of_url(key.text()).unwrap();
+            assert!(read == key, "{key:?}");
+            assert_eq!(
+                (read.host(), read.path_and_query()),
+                (key.host(), key.path_and_query())
+            );
+            assert_eq!(read.url_name(), url.name());
+        }
+        for text in [
+            "",
+            "http://",
+            "http:///a",
+            "http://h",
+            "http://h h/a",
+            "ftp://h/a",
+            "http://h/\n",
+            "variant://00/w_1",
+        ] {
+            assert!(CacheKey::of_url(text).is_none(), "{text}");
+        }
     }
 
     #[test]

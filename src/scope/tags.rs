@@ -31,6 +31,8 @@ pub struct TagLimits {
 /// Why a response's tags can not be kept; it is not stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TagError {
+    #[error("another node does not tell the tags of its answer; it is passed through, not stored")]
+    Untold,
     #[error("the response has more than {0} tags; it is not stored")]
     Count(usize),
     #[error("a tag of the response has more than {0} bytes; it is not stored")]

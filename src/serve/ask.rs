@@ -17,6 +17,8 @@ use super::served::{Head, Part, StoredValidators};
 use super::source::{Piece, Source};
 use super::trip::Extent;
 use super::validity::standing;
+use crate::base::metrics::FillFrom;
+use crate::cluster::question;
 use crate::http::alternates::Alternates;
 use crate::http::conditional::{Confirms, Validators, ask_if_changed, confirms, updated_by_304};
 use crate::http::entity_tag::EntityTag;
@@ -68,12 +70,21 @@ impl Fill {
         &self,
         mut request: OriginRequest,
     ) -> Result<OriginResponse, FlightFailure> {
+        if let Some(answer) = self.fetch_from_peer(&request).await {
+            return answer;
+        }
+        if self.fills.neighbours.is_some() {
+            self.fills.metrics.cluster_fills[FillFrom::Origin].inc();
+        }
         let origin = &self.route.origin;
         let crowd = Crowd(self.landing.flight.clone());
         let mut asking = self.questions.begin(origin, &mut request, crowd);
         let answer = origin.exchange(request, &mut asking).await;
         self.questions.answered(asking, &answer);
-        Ok(answer?)
+        let mut response = answer?;
+        // No origin speaks as a node does.
+        question::strip(&mut response.headers);
+        Ok(response)
     }
 
     fn question(&self) -> OriginRequest {

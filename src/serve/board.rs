@@ -86,6 +86,16 @@ impl Flights {
         Joined::Leader(Ticket::board(flight), landing)
     }
 
+    /// A flight that nobody boards.
+    pub(super) fn unboarded(self: &Arc<Self>, name: KeyName) -> Landing {
+        self.metrics.fills_in_flight.inc();
+        Landing {
+            flights: self.clone(),
+            name,
+            flight: Arc::new(Flight::new(self.metrics.clone())),
+        }
+    }
+
     /// Whether [`Flights::join`] would find a flight under way.
     pub(super) fn is_boarding(&self, name: &KeyName, board: Board) -> bool {
         let shard = self.shard(name).lock();

@@ -4,7 +4,9 @@
 //! two answers is as old as the older. It does not know readers.
 
 use super::body::Body;
-use super::fill::{Fill, Fills, Incoming, Received};
+use super::copies::{Home, Keeping};
+use super::fill::{Fill, Incoming, Received};
+use super::fills::Fills;
 use super::flight::BUDGET_UNIT;
 use super::indexes::alternate_key;
 use super::look_up::load;
@@ -87,6 +89,7 @@ impl Fill {
         let Fills {
             store,
             invalidations,
+            copies,
             metrics,
             ..
         } = &*self.fills;
@@ -97,11 +100,21 @@ impl Fill {
         }
         let is_current = || invalidations.era(&self.url.name()) == self.era;
         if is_current() {
+            let home = self.home();
+            let body_bytes = entry.body.length;
+            if copies.keeping(&home) == Keeping::Memory {
+                entry.keep_in_memory_alone();
+            }
             put(store, entry);
-            if !is_current() {
-                store.remove(key);
+            match is_current() {
+                true => copies.stored(&home, key, body_bytes),
+                false => store.remove(key),
             }
         }
+    }
+
+    fn home(&self) -> Home {
+        Home::by(self.url.name(), &self.route)
     }
 
     fn put(&self, key: &CacheKey, entry: Entry, chunks: &[Bytes]) {

@@ -9,6 +9,7 @@ pub use tags::{TagHeaders, Tags};
 use super::variants::config as variants;
 use crate::base::problem::Problems;
 use crate::base::units::{ByteSize, Span};
+use crate::cluster::config::is_name;
 use crate::http::hop::stays_out_of_fills;
 use crate::spec::config::Transform;
 use http::HeaderName;
@@ -50,6 +51,8 @@ pub struct Route {
     pub path: String,
     /// A name under `origins`.
     pub origin: String,
+    /// Of the nodes that own its keys, as `cluster.pool` says of each.
+    pub pool: String,
     /// Off: everything is passed through.
     pub cache: bool,
     pub ttl: Ttl,
@@ -184,6 +187,7 @@ impl Default for Route {
             host: "*".into(),
             path: "/".into(),
             origin: "default".into(),
+            pool: "default".into(),
             cache: true,
             ttl: Ttl::default(),
             vary: Vary::default(),
@@ -246,6 +250,8 @@ const TTL_MAX: Span = Span::days(730);
 const HOST_ALLOWED: &str = "a name without a port such as shop.example, *.shop.example for all below it, \
      an IPv6 address such as [2001:db8::1], or *";
 
+const POOL_ALLOWED: &str = "a cluster.pool of some nodes: 1 to 64 letters, digits, -, . and _";
+
 const FIELD_ALLOWED: &str =
     "the lower-case name of a request header that reaches the origin, such as accept-language";
 
@@ -294,6 +300,9 @@ impl Route {
         }
         if !is_host(&self.host) {
             problems.refuse("host", &self.host, HOST_ALLOWED);
+        }
+        if !is_name(&self.pool) {
+            problems.refuse("pool", &self.pool, POOL_ALLOWED);
         }
         problems.check("audit", self.audit, 0.0..=1.0);
         problems.below("tags", |p| self.tags.validate(p));
@@ -445,6 +454,20 @@ mod tests {
         route.validate(&mut problems);
         let found = problems.into_found();
         found.into_iter().map(|problem| problem.key).collect()
+    }
+
+    #[test]
+    fn a_pool_that_no_node_can_have_is_refused() {
+        let refused = |pool: &str| {
+            refused(Route {
+                pool: pool.into(),
+                ..Route::default()
+            })
+        };
+        assert_eq!(refused("large-1.b_c"), [""; 0]);
+        for pool in ["", "two words", "a/b", &"a".repeat(65)] {
+            assert_eq!(refused(pool), ["pool"], "{pool}");
+        }
     }
 
     #[test]

@@ -3,13 +3,13 @@
 //! Invariant: it is decided by the header alone, before any byte of the body. It does not know flights.
 
 use super::fill::{Fill, Incoming, Previous};
-use super::head::{FAULT_OF_REQUEST, Fate, TOO_OLD};
+use super::head::{FAULT_OF_REQUEST, Fate, TOO_OLD, UNTOLD};
 use super::trip::Extent;
 use crate::base::clock;
 use crate::http::freshness::{Exchange, Facts, Refusal, Verdict, judge};
 use crate::http::partial::Run;
 use crate::http::reuse::Failure;
-use crate::scope::Tags;
+use crate::scope::TagError;
 use crate::upstream::{Framing, OriginResponse};
 use http::{HeaderMap, StatusCode, header};
 
@@ -34,8 +34,10 @@ impl Fill {
         // A part is one of a response that would be a 200.
         let is_part = matches!(self.extent, Extent::Range(_)) && *status == StatusCode::PARTIAL_CONTENT;
         let judged_as = if is_part { StatusCode::OK } else { *status };
-        if Tags::of(headers, &self.route.tags.limits).is_err() {
-            return Fate::Private("tags");
+        match self.stamp(headers) {
+            Ok(_) => {}
+            Err(TagError::Untold) => return Fate::Private(UNTOLD),
+            Err(_) => return Fate::Private("tags"),
         }
         let lifetime = match self.judge(judged_as, headers, *exchange) {
             Verdict::Store(lifetime) => lifetime,

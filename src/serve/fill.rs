@@ -12,65 +12,45 @@
 use super::ask::Reply;
 use super::asking::Questions;
 use super::board::Landing;
-use super::brief_memory::BriefMemory;
-use super::config::Config;
 use super::failure::FlightFailure;
+use super::fills::Fills;
 use super::flight::{Audience, BUDGET_UNIT, EntrySource, Retention};
 use super::head::{Alternate, Fate, FlightHead, date, strip_cookies};
-use super::indexes::{Indexes, Note};
-use super::invalidations::{Era, Invalidations};
-use super::minimum::{BEHIND, shorten};
+use super::indexes::Note;
+use super::invalidations::Era;
+use super::minimum::shorten;
+use super::neighbours::Asks;
 use super::route::Route;
 use super::served::Part;
 use super::source::Source;
 use super::trip::Extent;
-use super::validity::standing;
 use crate::base::clock;
 use crate::base::digest::Hasher;
 use crate::base::epoch::Epoch;
-use crate::base::metrics::Metrics;
+use crate::cluster::question;
 use crate::http::alternates::{Alternates, Known};
 use crate::http::freshness::{Exchange, Lifetime, Verdict, Versioned, unshared};
 use crate::http::header_block::HeaderBlock;
 use crate::http::vary::Vary;
-use crate::key::{CacheKey, without_query};
-use crate::purge::Purges;
-use crate::purge::table::Standing;
-use crate::store::{Body as StoredBody, Entry, EntryKind, Stamp, Store};
+use crate::key::CacheKey;
+use crate::store::{Body as StoredBody, Entry, EntryKind, Stamp};
 use crate::upstream::{OriginRequest, OriginResponse};
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode, header};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::time::{Duration, Instant};
-use tokio::sync::Semaphore;
+use std::time::Instant;
 use tokio::time::timeout_at;
-use tokio_util::task::TaskTracker;
-
-/// All fills of the edge: what they share, and a way to wait for them.
-pub(crate) struct Fills {
-    pub(super) store: Store,
-    pub(super) purges: Purges,
-    pub(super) metrics: Arc<Metrics>,
-    /// Of URLs whose responses may not be shared, so that their requests need not queue for each other.
-    pub(super) pass_memory: BriefMemory<()>,
-    /// Of URLs whose origin answered with less than a purge told, for as long as it was given.
-    pub(super) behind: BriefMemory<()>,
-    pub(super) invalidations: Invalidations,
-    pub(super) indexes: Indexes,
-    tracker: TaskTracker,
-    /// Memory that bodies of fills may hold together, in [`BUDGET_UNIT`].
-    pub(super) budget: Arc<Semaphore>,
-    deadline: Duration,
-    pass_window: u64,
-    pass_patience: Duration,
-}
 
 /// One fill, with all it needs.
 pub(crate) struct Fill {
     pub(crate) landing: Landing,
     pub(crate) fills: Arc<Fills>,
     pub(crate) route: Arc<Route>,
+    pub(crate) asks: Asks,
+    /// Who has begun it.
+    pub(crate) client: IpAddr,
     /// The URL's own key.
     pub(crate) url: CacheKey,
     /// Under which the answer is to be stored, as far as is known before it is there.
@@ -122,49 +102,9 @@ pub(super) struct Received {
     pub(super) chunks: Vec<Bytes>,
 }
 
-impl Fills {
-    pub(crate) fn new(config: &Config, store: Store, purges: Purges, metrics: Arc<Metrics>) -> Self {
-        let units = (config.fill_bytes_max.bytes() / BUDGET_UNIT) as usize;
-        Fills {
-            store,
-            purges,
-            metrics,
-            pass_memory: BriefMemory::new(config.pass_memory.get()),
-            behind: BriefMemory::new(BEHIND),
-            invalidations: Invalidations::new(),
-            indexes: Indexes::default(),
-            tracker: TaskTracker::new(),
-            budget: Arc::new(Semaphore::new(units.min(Semaphore::MAX_PERMITS))),
-            deadline: config.fill_deadline.get(),
-            pass_window: config.pass_window.bytes(),
-            pass_patience: config.pass_patience.get(),
-        }
-    }
-
-    /// Runs a fill to its end, whoever leaves meanwhile.
-    pub(crate) fn start(&self, fill: Fill) {
-        self.tracker.spawn(async move {
-            if let Err(failure) = fill.run().await {
-                tracing::debug!(key = without_query(fill.key.text()), %failure, "fill failed");
-                fill.landing.fail(failure);
-            }
-        });
-    }
-
-    /// Whether no purge covers what is stored.
-    pub(super) fn is_valid(&self, entry: &Entry) -> bool {
-        standing(&self.purges, entry) == Standing::Valid
-    }
-
-    pub(crate) async fn drain(&self) {
-        self.tracker.close();
-        self.tracker.wait().await;
-    }
-}
-
 impl Fill {
-    async fn run(&self) -> Result<(), FlightFailure> {
-        let deadline = clock::monotonic() + self.fills.deadline;
+    pub(super) async fn run(&self) -> Result<(), FlightFailure> {
+        let deadline = clock::monotonic() + self.fills.deadline();
         if let Some(entry) = self.stored_meanwhile() {
             self.landing.land_on(entry, EntrySource::StoredMeanwhile);
             return Ok(());
@@ -317,6 +257,7 @@ impl Fill {
             strip_cookies(headers, policy);
         }
         self.route.tags.strip(headers);
+        question::strip(headers);
         if fate.is_too_old() {
             shorten(headers);
         }
@@ -347,6 +288,7 @@ impl Fill {
         }
         strip_cookies(headers, policy);
         self.route.tags.strip(headers);
+        question::strip(headers);
         verdict
     }
 

@@ -158,6 +158,14 @@ impl Flight {
         });
     }
 
+    /// Of a body that has come whole, and was kept so.
+    pub(super) fn digest(&self) -> Option<Digest> {
+        match self.state.lock().stage {
+            Stage::Complete(_, digest) => digest,
+            _ => None,
+        }
+    }
+
     /// A stored entry answers instead of a body.
     pub(super) fn land_on(&self, entry: Arc<Entry>, source: EntrySource) {
         self.change(|state| state.stage = Stage::Entry(entry, source));
@@ -379,10 +387,7 @@ impl Ticket {
 
     /// Of a body that has come whole, and was kept so.
     pub(crate) fn digest(&self) -> Option<Digest> {
-        match self.flight.state.lock().stage {
-            Stage::Complete(_, digest) => digest,
-            _ => None,
-        }
+        self.flight.digest()
     }
 
     /// Waits for the header. Who asked first hears the interim responses that precede it: whether the answer is for the

@@ -9,6 +9,7 @@ use super::asking::Questions;
 use super::board::{Board, Joined};
 use super::fill::{Fill, Previous};
 use super::flight::{Landed, Ticket};
+use super::neighbours::Asks;
 use super::served::{Answer, Role, ServeError};
 use super::trip::{Extent, Trip};
 use crate::base::clock;
@@ -45,7 +46,7 @@ pub(super) struct Wanted {
 impl Engine {
     /// Without waiting for it, and without a word of a request that must leave no trace.
     pub(super) fn refresh_behind(&self, trip: &Trip<'_>, wanted: &Wanted) {
-        if !trip.control.no_store {
+        if !trip.control.no_store && !trip.request.only_looks() {
             drop(self.fly(trip, wanted));
         }
     }
@@ -85,8 +86,15 @@ impl Engine {
 
     /// Whether a flight is under way that the request would board.
     pub(super) fn is_boarding(&self, trip: &Trip<'_>, wanted: &Wanted) -> bool {
-        let name = trip.flight_name(&wanted.key, &wanted.extent);
+        let name = trip.flight_name(&wanted.key, &wanted.extent, self.asks(trip));
         self.flights.is_boarding(&name, self.board(trip, wanted.look))
+    }
+
+    fn asks(&self, trip: &Trip<'_>) -> Asks {
+        let Some(neighbours) = &self.fills.neighbours else {
+            return Asks::Origin;
+        };
+        neighbours.asks(&trip.target.key, trip.route, trip.request.asked_by)
     }
 
     fn board(&self, trip: &Trip<'_>, look: Look) -> Board {
@@ -108,7 +116,8 @@ impl Engine {
         let url = &trip.target.key;
         let board = self.board(trip, wanted.look);
         let Board { era, epoch, .. } = board;
-        let name = trip.flight_name(&wanted.key, &wanted.extent);
+        let asks = self.asks(trip);
+        let name = trip.flight_name(&wanted.key, &wanted.extent, asks);
         match self.flights.join(name, board) {
             Joined::Follower(ticket) => Boarded {
                 role: Role::Follower,
@@ -119,6 +128,8 @@ impl Engine {
                     landing,
                     fills: self.fills.clone(),
                     route: trip.route.clone(),
+                    asks,
+                    client: trip.request.client,
                     url: url.clone(),
                     key: wanted.key.clone(),
                     era,

@@ -55,6 +55,9 @@ pub(crate) const FAULT_OF_REQUEST: &str = "request";
 /// The origin answers with less than a purge has told that it has.
 pub(crate) const TOO_OLD: &str = "older-than-purge";
 
+/// Another node does not tell by which purges its answer is known: the next time it may.
+pub(crate) const UNTOLD: &str = "untold";
+
 impl Fate {
     pub(crate) fn is_too_old(self) -> bool {
         matches!(self, Fate::Shared(TOO_OLD) | Fate::Private(TOO_OLD))
@@ -68,7 +71,9 @@ impl Fate {
             _ if self.is_too_old() => false,
             Fate::Stored(_) => false,
             Fate::Shared(_) => true,
-            Fate::Private(reason) => reason != Refusal::Authorization.name() && reason != FAULT_OF_REQUEST,
+            Fate::Private(reason) => {
+                reason != Refusal::Authorization.name() && reason != FAULT_OF_REQUEST && reason != UNTOLD
+            }
         }
     }
 

@@ -3,7 +3,7 @@
 //! Invariant: an index that is gone, or purged, takes all its alternates with it: the next one has another series, which is part of
 //! its alternates' keys. It does not know flights.
 
-use super::fill::Fills;
+use super::fills::Fills;
 use super::validity::standing;
 use crate::base::digest::Hex;
 use crate::base::epoch::Epoch;

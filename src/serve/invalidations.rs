@@ -18,6 +18,16 @@ pub(crate) struct Invalidations {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Era(u64);
 
+impl Era {
+    pub(super) const fn from_number(number: u64) -> Self {
+        Era(number)
+    }
+
+    pub(super) const fn number(self) -> u64 {
+        self.0
+    }
+}
+
 impl Invalidations {
     pub(crate) fn new() -> Self {
         Invalidations {

@@ -4,7 +4,7 @@
 //! forbids it; what was purged softly is found as such. It does not judge freshness.
 
 use super::body::Body;
-use super::fill::Fills;
+use super::fills::Fills;
 use super::indexes::selected_key;
 use super::served::Part;
 use super::trip::Trip;

@@ -4,27 +4,32 @@
 //! 2. look the entry up, memory first, then SSD; where the URL's responses vary, by what the request selects; what a purge
 //!    covers is not there, or has to be confirmed;
 //! 3. fresh enough for this request: answer. Stale within its window: answer, refresh once behind;
-//! 4. otherwise one flight for each key asks the origin, and everybody who waits reads from it while it
+//! 4. where the key is other nodes', one of them answers in this one's place;
+//! 5. otherwise one flight for each key asks the origin, or the key's primary, and everybody who waits reads from it while it
 //!    arrives;
-//! 5. the complete body is stored. What may not be shared goes straight through;
-//! 6. what a passed request changes at the origin makes what is stored invalid.
+//! 6. the complete body is stored. What may not be shared goes straight through;
+//! 7. what a passed request changes at the origin makes what is stored invalid.
 //!
 //! Invariant: every branch of that path is in `Engine` here; the other files are its leaves. Knows nothing of
 //! connections, and of HTTP only what `http/` decides.
 
 mod ask;
 mod asking;
+mod assembly;
 mod audit;
 mod board;
 pub(crate) mod body;
 mod brief_memory;
+mod catching_up;
 mod commit;
 pub mod config;
+pub(crate) mod copies;
 mod explain;
 pub(crate) mod explanation;
 mod failure;
 mod fate;
 mod fill;
+mod fills;
 mod flight;
 mod flying;
 mod head;
@@ -33,8 +38,11 @@ mod indexes;
 mod invalidations;
 mod look_up;
 mod minimum;
+mod neighbours;
 mod pass;
+pub(crate) mod placing;
 pub(crate) mod purging;
+pub(crate) mod putting;
 mod refresh_by_head;
 mod rendition;
 mod request;
@@ -62,7 +70,8 @@ use audit::Audits;
 use board::Flights;
 use body::Body;
 pub(crate) use failure::FlightFailure;
-use fill::{Fills, Previous};
+use fill::Previous;
+use fills::Fills;
 use flight::{EntrySource, Landed};
 use flying::{Boarded, Look, Wanted};
 use head::{Fate, FlightHead};
@@ -70,7 +79,8 @@ use http::StatusCode;
 use indexes::selected_key;
 use invalidations::Era;
 use look_up::{Found, Held, Taking, Whole, look_up};
-pub(crate) use request::Request;
+pub(crate) use neighbours::Neighbours;
+pub(crate) use request::{AskedBy, Request};
 use route::{Caching, Routes};
 use served::Role;
 pub(crate) use served::{Answer, Head, Pass, ServeError, Served, Unserved};
@@ -78,7 +88,7 @@ use std::sync::Arc;
 use step::Step;
 use trip::{AskedOrigin, Extent, Trip};
 use validity::{answers, standing};
-use variants::{Rendered, Rendering, Variants, Watermarks};
+use variants::{Rendered, Rendering, Variants};
 use verdict::Verdict;
 
 /// A look-up may have to be done again, because what it led to turned out to be for other requests; after so many, the
@@ -104,44 +114,25 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    pub(crate) fn new(
-        config: &config::Config,
-        routes: Routes,
-        store: Store,
-        purges: Purges,
-        watermarks: &Watermarks,
-        name: &str,
-        metrics: Arc<Metrics>,
-    ) -> Self {
-        let variants = Variants::new(&config.transform, watermarks, store.clone(), metrics.clone());
-        Engine {
-            routes: ArcSwap::from_pointee(routes),
-            variants: Arc::new(variants),
-            flights: Arc::new(Flights::new(metrics.clone())),
-            fills: Arc::new(Fills::new(config, store.clone(), purges.clone(), metrics.clone())),
-            purges,
-            audits: Audits::new(config.audits_max, config.fill_deadline.get()),
-            read_ahead: config.read_ahead,
-            name: name.to_owned(),
-            store,
-            metrics,
-        }
-    }
-
     /// The way of most requests: a fresh answer from memory, or `None`.
     ///
     /// # Errors
     /// When no route covers the request, or its URL is malformed.
     pub(crate) fn serve_at_once(&self, request: &Request<'_>) -> Result<Option<Served>, Unserved> {
         let routes = self.routes.load();
+        // The lease before the epoch: what is known without one may be less than what has been acknowledged.
+        let may_serve = self.purges.may_serve();
         let trip = Trip::set_out(&routes, request, self.purges.epoch())?;
-        if !request.reads() || routes.caching(trip.route) == Caching::Off {
+        if !request.reads() || routes.caching(trip.route) == Caching::Off || !may_serve {
             return Ok(None);
         }
         let mut looking = request.trace.stage(Stage::LookUp);
         let served = self.serve_from_memory(&trip);
         match &served {
-            Some(_) => looking.word(attribute::TIER, Tier::Memory.name()),
+            Some(_) => {
+                self.fills.copies.note_hit(&trip.target.key.name());
+                looking.word(attribute::TIER, Tier::Memory.name());
+            }
             // The look-up that follows looks here too.
             None => looking.discard(),
         }
@@ -156,16 +147,23 @@ impl Engine {
     /// stand in.
     pub(crate) async fn serve(&self, request: &Request<'_>, hints: &Hints) -> Result<Answer, Unserved> {
         let routes = self.routes.load_full();
+        let may_serve = self.purges.may_serve();
         let trip = Trip::set_out(&routes, request, self.purges.epoch())?;
         let answer = match (request.reads(), routes.caching(trip.route)) {
             (false, _) => Ok(Answer::Pass(trip.pass_order(&self.name, Why::Method))),
             (true, Caching::Off) => Ok(self.pass_order(&trip, Why::Bypass)),
-            (true, Caching::On) => self.serve_cached(&trip, hints).await,
+            (true, Caching::On) => match self.relayed(&trip).await {
+                Some(served) => Ok(Answer::Served(served)),
+                // Of what others have purged nothing is known.
+                None if !may_serve => Ok(self.pass_order(&trip, Why::Bypass)),
+                None => self.serve_cached(&trip, hints).await,
+            },
         };
         answer.map_err(|error| error.on(trip.route))
     }
 
     async fn serve_cached(&self, trip: &Trip<'_>, hints: &Hints) -> Result<Answer, ServeError> {
+        self.fills.copies.note_request(&trip.target.key.name());
         let looks = std::iter::once(Look::First).chain(std::iter::repeat(Look::Again));
         for look in looks.take(LOOKS_MAX) {
             let era = self.era(trip);
@@ -424,12 +422,5 @@ impl Engine {
 
     fn pass_order(&self, trip: &Trip<'_>, why: Why) -> Answer {
         Answer::Pass(trip.pass_order(&self.name, why))
-    }
-
-    /// Waits until no fill is under way, and no variant is being made.
-    pub(crate) async fn drain(&self) {
-        self.fills.drain().await;
-        self.variants.drain().await;
-        self.audits.drain().await;
     }
 }

@@ -6,11 +6,13 @@
 use super::Engine;
 use super::asking::Asking;
 use super::body::Body;
+use super::copies::Home;
 use super::route::{Route, Versioning};
 use super::served::{Head, Pass, PassedHead, ServeError, Served, Unserved};
 use super::variants::Rendering;
 use crate::base::clock;
 use crate::base::metrics::Outcome;
+use crate::cluster::question;
 use crate::http::cache_status::{CacheStatus, Collapsed, Stored, Why};
 use crate::http::invalidation::{Asked, invalidates, named_targets};
 use crate::http::reuse::RequestControl;
@@ -55,9 +57,11 @@ impl Engine {
         drop(asking.answered(&response));
         let response = response?;
         let waited = clock::monotonic() - began;
-        self.invalidate_changed(&key, &effect, &response);
+        let changed = self.invalidate_changed(&key, &effect, &response);
+        self.fills.copies.changed(changed).await;
         let mut response = response;
         route.tags.strip(&mut response.headers);
+        question::strip(&mut response.headers);
         let served = Served {
             origin_time: Some(waited),
             ..passed(why, response, route)
@@ -77,11 +81,18 @@ impl Engine {
         }
     }
 
-    fn invalidate_changed(&self, url: &CacheKey, effect: &Effect, response: &OriginResponse) {
+    /// What is no longer stored here, to be told to other nodes.
+    fn invalidate_changed(
+        &self,
+        url: &CacheKey,
+        effect: &Effect,
+        response: &OriginResponse,
+    ) -> Vec<(Home, CacheKey)> {
         if !invalidates(&effect.method, response.status) {
-            return;
+            return Vec::new();
         }
         self.invalidate(url);
+        let mut changed = vec![url.clone()];
         let asked = Asked {
             scheme: url.scheme().name(),
             authority: url.host(),
@@ -95,12 +106,15 @@ impl Engine {
             };
             if let Ok(key) = url.sibling(&target, &route.query) {
                 self.invalidate(&key);
+                changed.push(key);
             }
         }
+        let home = |key: CacheKey| self.home(&key).map(|home| (home, key));
+        changed.into_iter().filter_map(home).collect()
     }
 
     /// The era first: a fill that has not noticed it by then is noticed by the removal.
-    fn invalidate(&self, url: &CacheKey) {
+    pub(super) fn invalidate(&self, url: &CacheKey) {
         self.fills.invalidations.begin_era(&url.name());
         self.store.remove(url);
     }

@@ -29,6 +29,8 @@ pub(crate) struct Route {
     pub(crate) name: String,
     pub(crate) metrics: Arc<RouteMetrics>,
     pub(crate) origin: Arc<Origin>,
+    /// Of the nodes that own its keys.
+    pub(crate) pool: Arc<str>,
     pub(crate) caching: Caching,
     pub(crate) policy: CachePolicy,
     pub(crate) request_directives: RequestDirectives,
@@ -222,6 +224,7 @@ impl Route {
                 .enabled
                 .then(|| Arc::new(Policy::compile(transform, watermarks))),
             origin,
+            pool: config.pool.as_str().into(),
             caching: if config.cache { Caching::On } else { Caching::Off },
             policy: cache_policy(config),
             request_directives: config.request_directives,

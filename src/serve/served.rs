@@ -71,6 +71,8 @@ pub(crate) enum Head {
     Part(Part),
     Flight(Arc<FlightHead>, Role),
     Passed(PassedHead),
+    /// As another node answers its own clients.
+    Relayed(PassedHead),
     /// What was made of a source: the source's word on everything but the bytes.
     Variant {
         source: Box<Head>,
@@ -117,6 +119,8 @@ pub(crate) enum ServeError {
     NoRoute,
     #[error("there is nothing at this reserved path")]
     Reserved,
+    #[error("the other node's routes lead to another key")]
+    Misdirected,
     #[error("nothing that may answer is stored, and the request forbids to ask the origin")]
     OnlyIfCached,
     #[error(transparent)]
@@ -188,7 +192,7 @@ impl Head {
                 Fate::Stored(lifetime) => Some(lifetime),
                 Fate::Shared(_) | Fate::Private(_) => None,
             },
-            Head::Passed(_) => None,
+            Head::Passed(_) | Head::Relayed(_) => None,
             Head::Variant { source, .. } => source.lifetime(),
         }
     }
@@ -199,8 +203,17 @@ impl Head {
             Head::Stored(entry) => Some(&entry.stamp),
             Head::Part(part) => Some(&part.entry.stamp),
             Head::Flight(head, _) => Some(&head.stamp),
-            Head::Passed(_) => None,
+            Head::Passed(_) | Head::Relayed(_) => None,
             Head::Variant { source, .. } => source.stamp(),
+        }
+    }
+
+    /// By which other nodes may know what they keep of it. Of what may not be stored here the stamp says too little: its tags
+    /// could not be kept, or it is older than a purge has told.
+    pub(crate) fn stamp_for_others(&self) -> Option<&Stamp> {
+        match self {
+            Head::Flight(head, _) if matches!(head.fate, Fate::Private(_)) || head.fate.is_too_old() => None,
+            head => head.stamp(),
         }
     }
 
@@ -210,7 +223,7 @@ impl Head {
             Head::Stored(entry) => entry.status,
             Head::Part(_) => StatusCode::OK,
             Head::Flight(head, _) => head.status,
-            Head::Passed(head) => head.status,
+            Head::Passed(head) | Head::Relayed(head) => head.status,
             Head::Variant { variant, .. } => variant.status,
         }
     }
@@ -221,7 +234,7 @@ impl Head {
             Head::Stored(entry) => Some(entry.body.length),
             Head::Part(part) => Some(part.run.length),
             Head::Flight(head, _) => head.length,
-            Head::Passed(head) => head.length,
+            Head::Passed(head) | Head::Relayed(head) => head.length,
             Head::Variant { variant, .. } => Some(variant.body.length),
         }
     }
@@ -232,7 +245,7 @@ impl Head {
             Head::Stored(entry) => entry.headers.get(name),
             Head::Part(part) => part.entry.headers.get(name),
             Head::Flight(head, _) => head.headers.get(name),
-            Head::Passed(head) => head.headers.get(name).cloned(),
+            Head::Passed(head) | Head::Relayed(head) => head.headers.get(name).cloned(),
             Head::Variant { variant, .. } if OF_BYTES.contains(name) => variant.headers.get(name),
             Head::Variant { source, .. } => source.get(name),
         }
@@ -252,7 +265,7 @@ impl Head {
             Head::Stored(entry) => entry.headers.get_all(name).collect(),
             Head::Part(part) => part.entry.headers.get_all(name).collect(),
             Head::Flight(head, _) => head.headers.get_all(name).collect(),
-            Head::Passed(head) => head.headers.get_all(name).iter().cloned().collect(),
+            Head::Passed(head) | Head::Relayed(head) => head.headers.get_all(name).iter().cloned().collect(),
             Head::Variant { variant, .. } if OF_BYTES.contains(name) => {
                 variant.headers.get_all(name).collect()
             }
@@ -274,7 +287,9 @@ impl Head {
                     append(&head.unshared, map);
                 }
             }
-            Head::Passed(head) => map.extend(head.headers.iter().map(|(n, v)| (n.clone(), v.clone()))),
+            Head::Passed(head) | Head::Relayed(head) => {
+                map.extend(head.headers.iter().map(|(n, v)| (n.clone(), v.clone())))
+            }
             Head::Variant { source, variant } => {
                 source.copy_headers(map);
                 OF_BYTES.iter().for_each(|name| drop(map.remove(name)));

@@ -1,11 +1,14 @@
 //! By which purges a fill's answer will be known: its epoch and its tags.
 //!
+//! Another node's answer says its own: a copy is never younger than what it is a copy of.
+//!
 //! Invariant: an epoch is what was known before the origin was asked, and no tag that an origin named is left out: an answer
 //! whose tags can not be kept has no stamp. It does not know what becomes of the answer.
 
 use super::fill::Fill;
 use crate::base::epoch::Epoch;
 use crate::base::holes::{Hole, is_open};
+use crate::cluster::question;
 use crate::scope::{TagError, Tags};
 use crate::store::Stamp;
 use http::HeaderMap;
@@ -13,6 +16,14 @@ use http::HeaderMap;
 impl Fill {
     /// Of a response that comes now.
     pub(super) fn stamp(&self, headers: &HeaderMap) -> Result<Stamp, TagError> {
+        if headers.contains_key(question::STAMP) {
+            let told = question::stamp(headers).ok_or(TagError::Untold)?;
+            return Ok(Stamp {
+                // Who answers may know purges that are not known here, and of which what is stored here tells nothing.
+                epoch: told.epoch.min(self.epoch),
+                ..told
+            });
+        }
         let tags = match is_open(Hole::TagsIgnored) {
             true => Tags::default(),
             false => Tags::of(headers, &self.route.tags.limits)?,

@@ -8,6 +8,7 @@ use super::Request;
 use super::body::Body;
 use super::flying::Boarded;
 use super::head::{Fate, FlightHead};
+use super::neighbours::Asks;
 use super::rendition::Rendition;
 use super::route::{Ranges, RequestDirectives, Route, Routes, Versioning};
 use super::served::{Head, Part, Pass, Role, ServeError, Served, Unserved};
@@ -83,7 +84,14 @@ impl<'a> Trip<'a> {
             query: query.as_deref(),
         };
         let target = key::target(&url, &route.query).map_err(|error| ServeError::from(error).on(route))?;
+        if request.is_misdirected(&target.key) {
+            return Err(ServeError::Misdirected.on(route));
+        }
         let control = match route.request_directives {
+            _ if request.only_looks() => RequestControl {
+                only_if_cached: true,
+                ..RequestControl::default()
+            },
             RequestDirectives::Honor => RequestControl::of(request.headers),
             RequestDirectives::Ignore => RequestControl::default(),
         };
@@ -93,7 +101,10 @@ impl<'a> Trip<'a> {
             route,
             path,
             query,
-            rendition: Rendition::of(taken),
+            rendition: match request.wants_source() {
+                true => None,
+                false => Rendition::of(taken),
+            },
             target,
             control,
             now: request.received_at,
@@ -345,12 +356,14 @@ impl Trip<'_> {
 
     /// The name of the flight for `key`. What the origin answers to credentials may be the client's own (RFC 9111
     /// section 3.5): such requests share a flight only with those that have the same.
-    pub(super) fn flight_name(&self, key: &CacheKey, extent: &Extent) -> KeyName {
+    pub(super) fn flight_name(&self, key: &CacheKey, extent: &Extent, asks: Asks) -> KeyName {
         let credentials = self.request.headers.get_all(header::AUTHORIZATION);
         let lines: Vec<_> = credentials.iter().map(HeaderValue::as_bytes).collect();
-        match (extent, &lines[..]) {
-            (Extent::Whole, []) => key.name(),
-            (extent, lines) => key.name_of(format_args!("{extent:?} {lines:?}")),
+        match (extent, &lines[..], asks) {
+            (Extent::Whole, [], Asks::Origin | Asks::OwnerBefore) => key.name(),
+            // Who waits for a peer must not be waited for by that peer.
+            (extent, lines, Asks::Primary) => key.name_of(format_args!("{extent:?} {lines:?} of a peer")),
+            (extent, lines, _) => key.name_of(format_args!("{extent:?} {lines:?}")),
         }
     }
 }

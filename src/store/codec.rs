@@ -30,7 +30,7 @@ const ENTRY_FIXED_BYTES: usize = 1 + 2 + LIFETIME_BYTES + 32 + 8 + STAMP_FIXED_B
 const LIFETIME_BYTES: usize = 2 * 8 + 3 * 4 + 1;
 
 /// Incarnation, epoch and the number of tags.
-const STAMP_FIXED_BYTES: usize = 16 + 8 + 4;
+pub(super) const STAMP_FIXED_BYTES: usize = 16 + 8 + 4;
 
 const TAG_BYTES: usize = 8;
 
@@ -218,7 +218,7 @@ fn take_lifetime(rest: &mut &[u8]) -> Result<Lifetime, CodecError> {
     Ok(Lifetime::without_stale(born_at, fresh_until).with_stale(stale))
 }
 
-fn put_stamp(bytes: &mut Vec<u8>, stamp: &Stamp, incarnation: &Incarnation) {
+pub(super) fn put_stamp(bytes: &mut Vec<u8>, stamp: &Stamp, incarnation: &Incarnation) {
     bytes.put_slice(incarnation.as_bytes());
     bytes.put_u64_le(stamp.epoch.number());
     let tags = stamp.tags.names();
@@ -227,7 +227,7 @@ fn put_stamp(bytes: &mut Vec<u8>, stamp: &Stamp, incarnation: &Incarnation) {
 }
 
 /// The caller has found the fixed bytes to be there.
-fn take_stamp(rest: &mut &[u8], incarnation: &Incarnation) -> Result<Stamp, CodecError> {
+pub(super) fn take_stamp(rest: &mut &[u8], incarnation: &Incarnation) -> Result<Stamp, CodecError> {
     let (own, tail) = rest.split_first_chunk().ok_or(CodecError::Truncated)?;
     *rest = tail;
     let epoch = Epoch::from_number(rest.get_u64_le());
@@ -246,7 +246,7 @@ fn take_stamp(rest: &mut &[u8], incarnation: &Incarnation) -> Result<Stamp, Code
     })
 }
 
-fn take_flag(rest: &mut &[u8]) -> Result<bool, CodecError> {
+pub(super) fn take_flag(rest: &mut &[u8]) -> Result<bool, CodecError> {
     match rest.try_get_u8() {
         Ok(flag @ (0 | 1)) => Ok(flag == 1),
         Ok(_) => Err(CodecError::Field),
@@ -254,7 +254,7 @@ fn take_flag(rest: &mut &[u8]) -> Result<bool, CodecError> {
     }
 }
 
-fn put_text(bytes: &mut Vec<u8>, text: &[u8]) {
+pub(super) fn put_text(bytes: &mut Vec<u8>, text: &[u8]) {
     bytes.put_u32_le(u32::try_from(text.len()).expect("keys and headers are limited far below 4 GiB"));
     bytes.put_slice(text);
 }
@@ -267,13 +267,13 @@ fn take_version(rest: &mut &[u8]) -> Result<(), CodecError> {
     }
 }
 
-fn take_digest(rest: &mut &[u8]) -> Result<Digest, CodecError> {
+pub(super) fn take_digest(rest: &mut &[u8]) -> Result<Digest, CodecError> {
     let (digest, tail) = rest.split_first_chunk().ok_or(CodecError::Truncated)?;
     *rest = tail;
     Ok(Digest::from_bytes(*digest))
 }
 
-fn take_text<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], CodecError> {
+pub(super) fn take_text<'a>(rest: &mut &'a [u8]) -> Result<&'a [u8], CodecError> {
     let length = rest.try_get_u32_le().map_err(|_| CodecError::Truncated)?;
     let (text, tail) = rest
         .split_at_checked(length as usize)

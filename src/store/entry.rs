@@ -31,7 +31,7 @@ pub struct Entry {
     pub stamp: Stamp,
     /// Up to how many indexes after the epoch no purge covers it.
     cleared: AtomicU32,
-    /// The generation it was given to the SSD in, and [`WITHDRAWN`].
+    /// The generation it was given to the SSD in, or [`MEMORY_ALONE`], and [`WITHDRAWN`].
     written: AtomicU16,
 }
 
@@ -78,6 +78,9 @@ pub(super) struct Generation(u16);
 
 /// The bit that no generation has.
 const WITHDRAWN: u16 = 1 << 15;
+
+/// In a generation's place: it is never given to the SSD.
+const MEMORY_ALONE: u16 = WITHDRAWN - 1;
 
 impl Entry {
     pub fn new(
@@ -161,14 +164,28 @@ impl Entry {
         self.cleared.fetch_max(after, Ordering::Relaxed);
     }
 
-    /// Whether it was given to the SSD in `generation`.
+    /// Notes that it is never to be given to the SSD: it is another node's, or it is hot and soon gone. To be called before
+    /// it is stored.
+    pub fn keep_in_memory_alone(&self) {
+        self.written.store(MEMORY_ALONE, Ordering::Relaxed);
+    }
+
+    pub fn is_kept_in_memory_alone(&self) -> bool {
+        self.written.load(Ordering::Relaxed) & !WITHDRAWN == MEMORY_ALONE
+    }
+
+    /// Whether nothing is to be written of it in `generation`: it was given to the SSD, or never is.
     pub(super) fn is_written_in(&self, generation: Generation) -> bool {
-        self.written.load(Ordering::Relaxed) & !WITHDRAWN == generation.0
+        let written = self.written.load(Ordering::Relaxed) & !WITHDRAWN;
+        written == generation.0 || written == MEMORY_ALONE
     }
 
     /// Notes that it is given to the SSD; false when another was first.
     pub(super) fn claim_for(&self, generation: Generation) -> bool {
-        let claim = |written| Some(written & WITHDRAWN | generation.0);
+        let claim = |written: u16| match written & !WITHDRAWN {
+            MEMORY_ALONE => None,
+            _ => Some(written & WITHDRAWN | generation.0),
+        };
         let before = self
             .written
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, claim);
@@ -241,7 +258,7 @@ impl Generation {
 
     pub(super) fn next(self) -> Self {
         match self.0 + 1 {
-            WITHDRAWN => Generation(1),
+            MEMORY_ALONE.. => Generation(1),
             next => Generation(next),
         }
     }
@@ -284,6 +301,36 @@ mod tests {
         for (length, count) in [(0, 0), (1, 1), (1 << 20, 1), ((1 << 20) + 1, 2), (30 << 20, 30)] {
             assert_eq!(parts(length).part_count(), count, "{length}");
             assert_eq!(parts(length).parts().count() as u32, count, "{length}");
+        }
+    }
+
+    #[test]
+    fn what_is_kept_in_memory_alone_is_never_claimed_for_the_ssd() {
+        let lifetime = Lifetime::without_stale(Default::default(), Default::default());
+        let (status, headers) = (StatusCode::OK, HeaderBlock::default());
+        let entry = Entry::from_parts(
+            "k".into(),
+            status,
+            headers,
+            lifetime,
+            Body::of(b""),
+            Stamp::default(),
+        );
+        let generation = Generation::NONE.next();
+        assert!(!entry.is_written_in(generation) && !entry.is_kept_in_memory_alone());
+        entry.keep_in_memory_alone();
+        assert!(entry.is_written_in(generation) && entry.is_kept_in_memory_alone());
+        assert!(!entry.claim_for(generation));
+        entry.withdraw();
+        assert!(entry.is_kept_in_memory_alone() && !entry.claim_for(generation));
+    }
+
+    #[test]
+    fn no_generation_looks_like_a_mark() {
+        let mut generation = Generation::NONE;
+        for _ in 0..1 << 16 {
+            generation = generation.next();
+            assert!((1..MEMORY_ALONE).contains(&generation.number()));
         }
     }
 

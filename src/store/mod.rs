@@ -26,12 +26,14 @@ mod ssd;
 mod stored;
 mod threads;
 mod tier;
+mod travel;
 mod under_way;
 mod waiting;
 mod writer;
 
 pub use closing::NotGivenUp;
 pub use entry::{Body, Entry, Kind as EntryKind, PART_BYTES, PartId, Stamp};
+pub use travel::{Arrived, TRAVEL_BYTES_MAX, TravelError};
 
 use crate::base::clock;
 use crate::base::digest::Digest;

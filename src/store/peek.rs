@@ -5,7 +5,7 @@
 
 use super::{Body, Entry, Store};
 use crate::base::metrics::Tier;
-use crate::key::CacheKey;
+use crate::key::{CacheKey, KeyName};
 use std::sync::Arc;
 
 impl Store {
@@ -19,6 +19,11 @@ impl Store {
         // A fault is for those to report who need the entry.
         let loaded = shared.readable_ssd()?.load_entry(key.name()).await.ok()??;
         is_of_key(&loaded.value).then(|| (Arc::new(loaded.value), Tier::Ssd))
+    }
+
+    /// The entry of this name, if memory holds it.
+    pub fn peek_named(&self, name: KeyName) -> Option<Arc<Entry>> {
+        self.0.shared.memory.entry(name)
     }
 
     /// Where all of a body is, as far as the SSD's index tells; in memory only if all of it is.

@@ -3,7 +3,6 @@
 //! Invariant: the end is reported only when the whole body came; a body that ended any other way yields an error.
 //! The connection goes back to the pool after that end alone. It knows neither metrics nor the concurrency cap.
 
-use super::breaker::Verdict;
 use super::connect::Link;
 use super::deadline::Deadlines;
 use super::error::{OriginError, Stage};
@@ -11,6 +10,7 @@ use super::fault;
 use super::pick::Attempt;
 use super::response::{Content, Head, Persistence};
 use super::trailers;
+use crate::base::breaker::Verdict;
 use bytes::Bytes;
 use http::HeaderMap;
 use pingora_core::protocols::http::client::HttpSession;

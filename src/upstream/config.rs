@@ -1,6 +1,7 @@
 //! Where images come from and how patient the edge is with that place.
 
 use super::place;
+use crate::base::breaker::Policy;
 use crate::base::problem::Problems;
 use crate::base::units::{ByteSize, Span};
 use serde::{Deserialize, Serialize};
@@ -101,6 +102,15 @@ pub struct Breaker {
     pub failures: u32,
     /// How long it stays open before one request tries again.
     pub open_for: Span,
+}
+
+impl Breaker {
+    pub(super) fn policy(&self) -> Policy {
+        Policy {
+            failures: self.failures,
+            open_for: self.open_for.get(),
+        }
+    }
 }
 
 /// Asks every address for a path now and then.

@@ -4,6 +4,7 @@
 //! stored. Errors are values that can be cloned, because every waiter of one flight is told the same.
 
 use crate::base::metrics::OriginFailure;
+use crate::http::reuse::Failure;
 use http::StatusCode;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -71,6 +72,13 @@ pub enum OriginError {
     File { reason: Arc<str> },
     #[error("the request can not be sent: {reason}; the exchange was given up")]
     Unsendable { reason: Arc<str> },
+    #[error("the node that asked the origin has no answer: {reason}; it is not asked again")]
+    ToldByPeer {
+        /// As it told its own client.
+        status: StatusCode,
+        kind: Failure,
+        reason: Arc<str>,
+    },
     #[error("the client's request body did not arrive whole; the exchange was given up")]
     RequestBody,
 }
@@ -90,7 +98,9 @@ impl OriginError {
             OriginError::BreakerOpen => OriginFailure::BreakerOpen,
             OriginError::Saturated => OriginFailure::Saturated,
             OriginError::File { .. } => OriginFailure::File,
-            OriginError::Unsendable { .. } | OriginError::RequestBody => return None,
+            OriginError::Unsendable { .. } | OriginError::RequestBody | OriginError::ToldByPeer { .. } => {
+                return None;
+            }
         })
     }
 
@@ -100,6 +110,7 @@ impl OriginError {
             OriginError::Timeout { .. } => StatusCode::GATEWAY_TIMEOUT,
             OriginError::BreakerOpen | OriginError::Saturated => StatusCode::SERVICE_UNAVAILABLE,
             OriginError::Unsendable { .. } | OriginError::RequestBody => StatusCode::BAD_REQUEST,
+            OriginError::ToldByPeer { status, .. } => *status,
             _ => StatusCode::BAD_GATEWAY,
         }
     }
@@ -116,6 +127,10 @@ impl OriginError {
                 }
                 | OriginError::Reset { .. }
                 | OriginError::BreakerOpen
+                | OriginError::ToldByPeer {
+                    kind: Failure::Disconnected,
+                    ..
+                }
         )
     }
 

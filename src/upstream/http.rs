@@ -6,7 +6,6 @@
 //! never sent may go to another address. It knows nothing of caching.
 
 use super::body::{Answered, HttpBody, RequestSent};
-use super::breaker::Verdict;
 use super::config::Config;
 use super::connect::{Address, DialError, Dialer, Link, Reuse};
 use super::deadline::Deadlines;
@@ -18,6 +17,7 @@ use super::request::{self, Envelope, Framing, Trailers};
 use super::response::{self, AwaitError, Head, Hearing};
 use super::send::{Broken, Sending};
 use super::{Bodiless, OriginRequest, RequestBody, observe_since};
+use crate::base::breaker::Verdict;
 use crate::base::clock;
 use crate::base::metrics::{AddressState, ConnectionKind, Family, IntGauge, Label, OriginMetrics};
 use crate::http::freshness::Exchange;

@@ -12,7 +12,6 @@
 
 mod beneath;
 mod body;
-mod breaker;
 pub mod config;
 mod connect;
 mod deadline;
@@ -46,6 +45,7 @@ use bytes::Bytes;
 use config::Config;
 use directory::Directory;
 use file::FileBody;
+use futures::future::BoxFuture;
 use http::HttpOrigin;
 use std::sync::{Arc, Weak};
 use std::time::Instant;
@@ -103,12 +103,20 @@ pub struct OriginBody {
     /// Over when the body has ended.
     under_way: Option<UnderWay>,
     sent_at: Instant,
-    metrics: Arc<OriginMetrics>,
+    /// `None` for what comes from elsewhere.
+    metrics: Option<Arc<OriginMetrics>>,
+}
+
+/// A body that comes from elsewhere, in an origin's place.
+pub trait Elsewhere: Send + Sync {
+    /// The next bytes, never empty, or `None` at the end of a body that came whole. Cancelling the future must lose nothing.
+    fn next(&mut self) -> BoxFuture<'_, Result<Option<Bytes>, OriginError>>;
 }
 
 enum Source {
     Http(Box<HttpBody>),
     File(FileBody),
+    Elsewhere(Box<dyn Elsewhere>),
     Ended,
     /// Told again to whoever asks again: an error never turns into a clean end.
     Failed(OriginError),
@@ -160,7 +168,7 @@ pub trait RequestBody: Send {
 pub struct BodyGone;
 
 /// A request that has no body, and nobody who hears its interim responses.
-struct Bodiless;
+pub(crate) struct Bodiless;
 
 impl RequestBody for Bodiless {
     fn is_absent(&self) -> bool {
@@ -283,7 +291,31 @@ impl OriginBody {
             trailers: None,
             under_way: None,
             sent_at,
-            metrics: metrics.clone(),
+            metrics: Some(metrics.clone()),
+        }
+    }
+
+    /// A body with a known end that no origin sends; it is not counted as one's.
+    pub fn from_elsewhere(body: impl Elsewhere + 'static) -> Self {
+        OriginBody {
+            source: Source::Elsewhere(Box::new(body)),
+            framing: Framing::Framed,
+            trailers: None,
+            under_way: None,
+            sent_at: clock::monotonic(),
+            metrics: None,
+        }
+    }
+
+    /// That of a response which has none.
+    pub fn empty() -> Self {
+        OriginBody {
+            source: Source::Ended,
+            framing: Framing::Framed,
+            trailers: None,
+            under_way: None,
+            sent_at: clock::monotonic(),
+            metrics: None,
         }
     }
 
@@ -310,21 +342,26 @@ impl OriginBody {
                 next
             }
             Source::File(body) => body.next().await,
+            Source::Elsewhere(body) => body.next().await,
             Source::Ended => return Ok(None),
             Source::Failed(error) => return Err(error.clone()),
         };
+        self.count(&next);
         match &next {
-            Ok(Some(bytes)) => self.metrics.body_bytes.inc_by(bytes.len() as u64),
-            Ok(None) => {
-                observe_since(self.sent_at, &self.metrics.duration);
-                self.end(Source::Ended);
-            }
-            Err(error) => {
-                count_failure(&self.metrics, error);
-                self.end(Source::Failed(error.clone()));
-            }
+            Ok(Some(_)) => {}
+            Ok(None) => self.end(Source::Ended),
+            Err(error) => self.end(Source::Failed(error.clone())),
         }
         next
+    }
+
+    fn count(&self, next: &Result<Option<Bytes>, OriginError>) {
+        let Some(metrics) = &self.metrics else { return };
+        match next {
+            Ok(Some(bytes)) => metrics.body_bytes.inc_by(bytes.len() as u64),
+            Ok(None) => observe_since(self.sent_at, &metrics.duration),
+            Err(error) => count_failure(metrics, error),
+        }
     }
 
     /// What came after the body's end and may go on to a client (RFC 9110 section 6.5.1); empty before that end, and

@@ -4,9 +4,9 @@
 //! that probes found unhealthy is skipped unless every address that may be asked is; a breaker is never overridden.
 //! It opens no sockets: to it an address is a position and a label for the log, which it tells of every turn.
 
-use super::breaker::{Admission, Breaker, Change, Verdict};
 use super::config;
 use super::health::{Health, Turn};
+use crate::base::breaker::{Admission, Breaker, Change, Verdict};
 use crate::base::clock;
 use crate::base::metrics::AddressState;
 use parking_lot::Mutex;
@@ -48,7 +48,7 @@ impl Balancer {
             label,
             weight: i64::from(weight),
             credit: 0,
-            breaker: Breaker::new(breaker.clone()),
+            breaker: Breaker::new(breaker.policy()),
             health: Health::new(health),
         };
         let addresses = addresses.into_iter().map(weighed).collect();

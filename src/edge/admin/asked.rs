@@ -8,7 +8,7 @@ use crate::edge::guard::{Guard, Incoming};
 use crate::edge::request_id::request_id;
 use crate::http::hop::ONLY_THIS_CLIENTS;
 use crate::key::Scheme;
-use crate::serve::Request;
+use crate::serve::{AskedBy, Request};
 use crate::trace::Trace;
 use http::uri::Authority;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, Version, header};
@@ -32,7 +32,7 @@ static OF_CONNECTIONS: [HeaderName; 9] = [
 /// As it is written in a body.
 #[derive(Debug, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Written {
+pub(in crate::edge) struct Written {
     url: String,
     method: Option<String>,
     #[serde(default)]
@@ -69,7 +69,7 @@ impl<'de> Visitor<'de> for HeadersVisitor {
 
 /// What a described request may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Purpose {
+pub(in crate::edge) enum Purpose {
     Explain,
     /// Only a whole image, asked for by GET.
     Warm,
@@ -77,8 +77,8 @@ pub(super) enum Purpose {
 
 /// Understood.
 #[derive(Debug)]
-pub(super) struct Asked {
-    pub(super) url: String,
+pub(in crate::edge) struct Asked {
+    pub(in crate::edge) url: String,
     method: Method,
     scheme: Scheme,
     authority: Authority,
@@ -92,7 +92,7 @@ pub(super) struct Asked {
 
 /// Why a description is none of a request.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum AskedError {
+pub(in crate::edge) enum AskedError {
     #[error("{0:?} is no URL such as https://shop.example/a.jpg")]
     Url(String),
     #[error("{0:?} is no method that is answered here")]
@@ -102,8 +102,25 @@ pub(super) enum AskedError {
 }
 
 impl Written {
+    pub(in crate::edge) fn new(url: String, method: &Method, headers: Vec<(String, String)>) -> Self {
+        Written {
+            url,
+            method: Some(method.to_string()),
+            headers: Headers(headers),
+        }
+    }
+
+    /// A plain GET.
+    pub(in crate::edge) fn of_url(url: &str) -> Self {
+        Written {
+            url: url.to_owned(),
+            method: None,
+            headers: Headers::default(),
+        }
+    }
+
     /// `client` is who asks, and who the origin would be told of.
-    pub(super) fn understand(
+    pub(in crate::edge) fn understand(
         self,
         purpose: Purpose,
         client: IpAddr,
@@ -133,7 +150,7 @@ impl Asked {
     ///
     /// # Errors
     /// When the edge would refuse it unread.
-    pub(super) fn admit(&self, guard: &Guard) -> Result<Request<'_>, crate::edge::guard::Refusal> {
+    pub(in crate::edge) fn admit(&self, guard: &Guard) -> Result<Request<'_>, crate::edge::guard::Refusal> {
         guard.admit(&Incoming {
             method: &self.method,
             version: Version::HTTP_11,
@@ -145,6 +162,7 @@ impl Asked {
             id: &self.id,
             trace: &self.trace,
             received_at: self.received_at,
+            asked_by: AskedBy::Client,
         })
     }
 }

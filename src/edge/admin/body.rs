@@ -27,6 +27,18 @@ pub(super) async fn read<T: DeserializeOwned>(
     serde_json::from_slice(&body).map_err(Refusal::Json)
 }
 
+/// As [`read`]; a request that has no body says nothing.
+pub(super) async fn read_or_default<T: DeserializeOwned + Default>(
+    session: &mut ServerSession,
+    bytes_max: u64,
+    deadline: Duration,
+) -> Result<T, Refusal> {
+    match session.is_body_empty() {
+        true => Ok(T::default()),
+        false => read(session, bytes_max, deadline).await,
+    }
+}
+
 async fn whole(
     session: &mut ServerSession,
     bytes_max: u64,

@@ -7,8 +7,9 @@
 //!
 //! Invariant: it answers whatever the edge is doing; a client that stands still, idle or not, is hung up on.
 
-mod asked;
+pub(in crate::edge) mod asked;
 mod body;
+pub(crate) mod cluster;
 mod live;
 mod pages;
 mod query;
@@ -31,6 +32,7 @@ use crate::store::Store;
 use asked::{Asked, Purpose, Written};
 use async_trait::async_trait;
 use bytes::Bytes;
+pub(crate) use cluster::Nodes;
 use http::{HeaderMap, Method, StatusCode, header};
 use pingora_core::apps::{HttpPersistentSettings, HttpServerApp, ReusedHttpStream};
 use pingora_core::protocols::http::ServerSession;
@@ -62,6 +64,7 @@ pub(crate) struct Admin {
     engine: Arc<Engine>,
     log: Arc<AccessLog>,
     reload: Arc<dyn Reload>,
+    nodes: Option<Nodes>,
     warming: Warming,
     started_at: Instant,
 }
@@ -75,6 +78,8 @@ pub(crate) struct Process {
     pub(crate) engine: Arc<Engine>,
     pub(crate) log: Arc<AccessLog>,
     pub(crate) reload: Arc<dyn Reload>,
+    /// `None`: a node alone.
+    pub(crate) nodes: Option<Nodes>,
 }
 
 /// What is answered.
@@ -93,6 +98,9 @@ enum Place {
     Explain,
     Warm,
     Reload,
+    Cluster,
+    Owner,
+    Drain,
 }
 
 impl Place {
@@ -104,6 +112,9 @@ impl Place {
             "explain" => Some(Place::Explain),
             "warm" => Some(Place::Warm),
             "reload" => Some(Place::Reload),
+            "cluster" => Some(Place::Cluster),
+            "cluster/owner" => Some(Place::Owner),
+            "cluster/drain" => Some(Place::Drain),
             _ => None,
         }
     }
@@ -111,9 +122,9 @@ impl Place {
     /// Its methods.
     fn allows(self) -> &'static str {
         match self {
-            Place::Stat | Place::Top => READ,
+            Place::Stat | Place::Top | Place::Cluster | Place::Owner => READ,
             Place::Log => STREAMED,
-            Place::Explain | Place::Warm | Place::Reload => POSTED,
+            Place::Explain | Place::Warm | Place::Reload | Place::Drain => POSTED,
         }
     }
 }
@@ -128,6 +139,7 @@ impl Admin {
             engine,
             log,
             reload,
+            nodes,
         } = process;
         Admin {
             warming: Warming::new(config),
@@ -139,6 +151,7 @@ impl Admin {
             engine,
             log,
             reload,
+            nodes,
             started_at: clock::monotonic(),
         }
     }
@@ -207,12 +220,19 @@ impl Admin {
                 let report = self.reload.reload().await?;
                 Ok(answered(&report))
             }
+            Place::Cluster => Ok(answered(&self.cluster()?)),
+            Place::Owner => Ok(answered(&self.owner(query, peer_of(session))?)),
+            Place::Drain => {
+                let (bytes_max, deadline) = (self.config.body_bytes_max.bytes(), self.config.deadline.get());
+                let drain = body::read_or_default(session, bytes_max, deadline).await?;
+                Ok(answered(&self.drain(&drain).await?))
+            }
         }
     }
 
     /// The request that a body describes.
     async fn asked(&self, session: &mut ServerSession, purpose: Purpose) -> Result<Asked, Refusal> {
-        let peer = client(session).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        let peer = peer_of(session);
         let (bytes_max, deadline) = (self.config.body_bytes_max.bytes(), self.config.deadline.get());
         let written: Written = body::read(session, bytes_max, deadline).await?;
         Ok(written.understand(purpose, peer, clock::now())?)
@@ -223,6 +243,10 @@ impl Admin {
         self.store.observe();
         self.settings.load().orderer.observe();
     }
+}
+
+fn peer_of(session: &ServerSession) -> IpAddr {
+    client(session).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))
 }
 
 fn answered(body: &impl Serialize) -> Answer {
@@ -335,6 +359,7 @@ mod tests {
             lifecycle: Arc::default(),
             log: Arc::new(log),
             reload: Arc::new(reload::tests::NoReload),
+            nodes: None,
         };
         Admin::new(&config, process)
     }

@@ -19,7 +19,7 @@ const RETRY_AFTER_S: u64 = 1;
 pub(super) enum Refusal {
     #[error(transparent)]
     Denied(#[from] Denied),
-    #[error("there is nothing here; try /api/v1/stat, top, log, explain, warm, reload or purge")]
+    #[error("there is nothing here; try /api/v1/stat, top, log, explain, warm, reload, cluster or purge")]
     NoSuchPlace,
     #[error("only {0} is answered here")]
     Method(&'static str),
@@ -43,6 +43,8 @@ pub(super) enum Refusal {
     Serve(ServeError),
     #[error("{0} are under way already; nothing was begun")]
     Busy(&'static str),
+    #[error("this node is alone: its configuration says no cluster.listen")]
+    Alone,
     #[error("the edge is stopping; nothing was begun")]
     Stopping,
     #[error(transparent)]
@@ -55,6 +57,7 @@ impl Refusal {
         match self {
             Refusal::Denied(denied) => of_denied(*denied),
             Refusal::NoSuchPlace => (StatusCode::NOT_FOUND, "not_found"),
+            Refusal::Alone => (StatusCode::NOT_FOUND, "alone"),
             Refusal::Method(_) => (StatusCode::METHOD_NOT_ALLOWED, "method"),
             Refusal::Query { .. } => (StatusCode::BAD_REQUEST, "bad_query"),
             Refusal::MediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "media_type"),

@@ -82,6 +82,7 @@ mod tests {
             id: &HeaderValue::from_static("1"),
             trace: &crate::trace::UNRECORDED,
             received_at: Timestamp::ZERO,
+            asked_by: crate::serve::AskedBy::Client,
         })
     }
 

@@ -39,7 +39,7 @@ use crate::serve::purging::Estimate;
 use crate::trace::{Stage, Trace, Tracer, attribute};
 use crate::upstream::RequestBody;
 use body::{BodyLimits, Sender};
-use http::{HeaderMap, header};
+use http::{HeaderMap, StatusCode, header};
 use once::Once;
 use refusal::Refusal;
 use signed::{Signed, Verifier};
@@ -81,6 +81,13 @@ pub(crate) enum Done {
         estimate: Estimate,
         scopes: usize,
     },
+}
+
+/// Why an order is not carried out, in the words of HTTP.
+#[derive(Debug)]
+pub(in crate::edge) struct Refused {
+    pub(in crate::edge) status: StatusCode,
+    pub(in crate::edge) message: String,
 }
 
 /// An order whose caller is known.
@@ -227,10 +234,29 @@ impl Orderer {
         self.carry_out(asked).await
     }
 
+    /// One URL as it is written, for a program that has a key.
+    pub(in crate::edge) async fn purge_exact(&self, headers: &HeaderMap, url: &str) -> Result<Done, Refused> {
+        let done = self.purge_exact_uncounted(headers, url).await;
+        self.counted(PurgeWay::Api, done).map_err(|refusal| Refused {
+            status: refusal.kind().0,
+            message: refusal.to_string(),
+        })
+    }
+
+    async fn purge_exact_uncounted(&self, headers: &HeaderMap, url: &str) -> Result<Done, Refusal> {
+        let caller = self.caller(headers)?;
+        take_turn(caller)?;
+        let request = PurgeRequest::of_url(url, Reach::Exact, Mode::Hard)?;
+        let trace = Trace::default();
+        let asked = Asked::with_key(caller, PurgeWay::Api, headers, request, &trace)?;
+        self.carry_out(asked).await
+    }
+
     /// What came of a purge; for whoever has a key.
-    fn receipt(&self, headers: &HeaderMap, id: &str) -> Result<Done, Refusal> {
+    async fn receipt(&self, headers: &HeaderMap, id: &str) -> Result<Done, Refusal> {
         self.caller(headers)?;
-        let known = PurgeId::parse(id).and_then(|id| self.purges.receipt(&id));
+        let id = PurgeId::parse(id).ok_or(Refusal::UnknownPurge)?;
+        let known = self.purges.receipt(&id).await?;
         known.map(Done::Receipt).ok_or(Refusal::UnknownPurge)
     }
 

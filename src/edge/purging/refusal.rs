@@ -111,9 +111,10 @@ impl Refusal {
     pub(super) fn counts_as(&self) -> Option<PurgeResult> {
         match self {
             Refusal::Limited(_) | Refusal::DryRuns => Some(PurgeResult::Limited),
-            Refusal::Crowded | Refusal::Order(OrderError::Busy | OrderError::Stopping | OrderError::Lost) => {
-                Some(PurgeResult::Failed)
-            }
+            Refusal::Crowded
+            | Refusal::Order(
+                OrderError::Busy | OrderError::Stopping | OrderError::Lost | OrderError::Unreachable(_),
+            ) => Some(PurgeResult::Failed),
             Refusal::Order(_) => None,
             _ => Some(PurgeResult::Refused),
         }
@@ -164,6 +165,7 @@ fn of_order(error: &OrderError) -> (StatusCode, &'static str) {
         OrderError::TooManyRemembered => (StatusCode::SERVICE_UNAVAILABLE, "too_many_remembered"),
         OrderError::Conflict(_) => (StatusCode::CONFLICT, "conflict"),
         OrderError::Replayed(_) => (StatusCode::CONFLICT, "replayed"),
+        OrderError::Unreachable(_) => (StatusCode::SERVICE_UNAVAILABLE, "voter_unreachable"),
         OrderError::Log(error) => match **error {
             LogError::Full => (StatusCode::INSUFFICIENT_STORAGE, "log_full"),
             _ => (StatusCode::SERVICE_UNAVAILABLE, "log_failed"),

@@ -43,7 +43,7 @@ impl Orderer {
         }
         let id = path.strip_prefix(RECEIPTS)?;
         let receipt = match method {
-            Method::GET | Method::HEAD => self.receipt(&headers, id),
+            Method::GET | Method::HEAD => self.receipt(&headers, id).await,
             Method::OPTIONS => return Some(Response::options(RECEIPTS_ALLOW)),
             _ => Err(Refusal::Method(RECEIPTS_ALLOW)),
         };

@@ -276,13 +276,13 @@ async fn a_receipt_can_be_asked_for_by_whoever_has_a_key() {
     let world = world();
     let first = world.call(json!({"tags": ["a"]})).await;
     let id = first.body["purge_id"].as_str().unwrap();
-    let seen = Seen::of(world.orderer.receipt(&bearing("aqk_url"), id));
+    let seen = Seen::of(world.orderer.receipt(&bearing("aqk_url"), id).await);
     assert_eq!((seen.status, &seen.body), (200, &first.body));
     let unknown = PurgeId::unused().to_string();
     for id in [unknown.as_str(), "", "7", "../metrics"] {
-        Seen::of(world.orderer.receipt(&bearing(KEY), id)).expect(404, "unknown_purge");
+        Seen::of(world.orderer.receipt(&bearing(KEY), id).await).expect(404, "unknown_purge");
     }
-    Seen::of(world.orderer.receipt(&HeaderMap::new(), id)).expect(401, "unauthorized");
+    Seen::of(world.orderer.receipt(&HeaderMap::new(), id).await).expect(401, "unauthorized");
 }
 
 #[tokio::test]
@@ -659,7 +659,7 @@ async fn what_is_not_committed_in_time_is_pending_and_can_be_asked_about() {
     );
     let id = seen.body["purge_id"].as_str().unwrap();
     assert_eq!(seen.headers["location"], format!("/api/v1/purges/{id}").as_str());
-    let later = Seen::of(world.orderer.receipt(&bearing(KEY), id));
+    let later = Seen::of(world.orderer.receipt(&bearing(KEY), id).await);
     assert_eq!((later.status, later.body), (202, seen.body.clone()));
     assert_eq!(
         world.count(PurgeWay::Api, PurgeResult::Pending),

@@ -1,0 +1,172 @@
+//! A fill asks the key's primary in the origin's place: its answer is taken as an origin's, of the age and the stamp it says.
+//!
+//! Invariant: a node that answers a fill asks nobody but the origin, save what the owner of before still has; what the origin
+//! refused to the primary is not asked of it again. It does not know what becomes of the answer.
+
+use super::{Asks, Neighbours};
+use crate::base::clock::{self, Timestamp};
+use crate::base::metrics::FillFrom;
+use crate::cluster::load::Underway;
+use crate::cluster::peers::{PeerBody, PeerError};
+use crate::cluster::question::{self, Errand, Failure};
+use crate::http::freshness::Exchange;
+use crate::serve::failure::FlightFailure;
+use crate::serve::fill::Fill;
+use crate::upstream::{Elsewhere, OriginBody, OriginError, OriginRequest, OriginResponse};
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use http::{HeaderMap, HeaderValue, Request, Response, header};
+use tokio::time::timeout;
+
+/// Of an answer whose tags are not told: it may not be stored.
+const UNSTAMPED: HeaderValue = HeaderValue::from_static("none");
+
+/// What a peer's answer to a fill comes to.
+enum Understood {
+    Answer(Box<OriginResponse>),
+    /// It has asked the origin, in vain.
+    OriginFailed(OriginError),
+}
+
+impl Fill {
+    /// What another node answers in the origin's place; `None` where the origin is to be asked.
+    pub(in crate::serve) async fn fetch_from_peer(
+        &self,
+        request: &OriginRequest,
+    ) -> Option<Result<OriginResponse, FlightFailure>> {
+        let neighbours = self.fills.neighbours.as_ref()?;
+        let (errand, from) = match self.asks {
+            Asks::Origin => return None,
+            Asks::OwnerBefore => (Errand::Look, FillFrom::PreviousOwner),
+            Asks::Primary => (Errand::Fill, FillFrom::Peer),
+        };
+        let question = self.question_to_peer(neighbours, request, errand)?;
+        for member in neighbours.in_the_origins_place(&self.url, &self.route, self.asks) {
+            let began = clock::now();
+            let asked = neighbours.cluster.peers().ask(&member, question.clone());
+            let answer = match errand {
+                Errand::Look => timeout(neighbours.look_deadline, asked)
+                    .await
+                    .unwrap_or(Err(PeerError::Deadline)),
+                Errand::Fill | Errand::Relay => asked.await,
+            };
+            match answer {
+                Ok(answer) => match understand(answer, began) {
+                    Understood::Answer(response) => {
+                        self.fills.metrics.cluster_fills[from].inc();
+                        return Some(Ok(*response));
+                    }
+                    Understood::OriginFailed(error) => return Some(Err(error.into())),
+                },
+                // It lives, and waits for the origin: so would the next.
+                Err(PeerError::Deadline) if errand == Errand::Fill => return Some(Err(late())),
+                Err(error) => neighbours.tell(&member, &error),
+            }
+        }
+        None
+    }
+
+    fn question_to_peer(
+        &self,
+        neighbours: &Neighbours,
+        request: &OriginRequest,
+        errand: Errand,
+    ) -> Option<Request<()>> {
+        let mut headers = request.headers.clone();
+        neighbours.address(&mut headers, errand, self.client, self.url.name());
+        let url = format!(
+            "{}://{}{}",
+            self.url.scheme().name(),
+            request.host,
+            request.path_and_query
+        );
+        let mut question = Request::builder()
+            .method(request.method.clone())
+            .uri(url)
+            .body(())
+            .ok()?;
+        *question.headers_mut() = headers;
+        Some(question)
+    }
+}
+
+fn late() -> FlightFailure {
+    let failure = Failure::Late;
+    let error = OriginError::ToldByPeer {
+        status: failure.status(),
+        kind: failure.kind(),
+        reason: failure.to_string().into(),
+    };
+    error.into()
+}
+
+fn understand(answer: Response<PeerBody>, began: Timestamp) -> Understood {
+    let (parts, body) = answer.into_parts();
+    let mut headers = parts.headers;
+    if let Some(failure) = Failure::of(&headers) {
+        return Understood::OriginFailed(OriginError::ToldByPeer {
+            status: failure.status(),
+            kind: failure.kind(),
+            reason: failure.to_string().into(),
+        });
+    }
+    if !headers.contains_key(question::STAMP) {
+        headers.insert(question::STAMP, UNSTAMPED);
+    }
+    Understood::Answer(Box::new(OriginResponse {
+        status: parts.status,
+        length: length(&headers),
+        exchange: as_of_the_origin(&mut headers, began),
+        headers,
+        body: OriginBody::from_elsewhere(FromPeer {
+            body,
+            _under_way: None,
+        }),
+    }))
+}
+
+/// As if the origin had been asked here when it was asked there: its clock and this one need not agree.
+fn as_of_the_origin(headers: &mut HeaderMap, began: Timestamp) -> Exchange {
+    let age = question::age(headers);
+    if age.is_some() {
+        headers.remove(header::AGE);
+    }
+    let at = began.minus(age.unwrap_or_default());
+    Exchange {
+        requested_at: at,
+        received_at: at,
+    }
+}
+
+pub(super) fn length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// A peer's body, in an origin's place.
+pub(super) struct FromPeer {
+    body: PeerBody,
+    /// Where it counts as load of the peer's.
+    _under_way: Option<Underway>,
+}
+
+impl FromPeer {
+    pub(super) fn counted(body: PeerBody, under_way: Underway) -> Self {
+        FromPeer {
+            body,
+            _under_way: Some(under_way),
+        }
+    }
+}
+
+impl Elsewhere for FromPeer {
+    fn next(&mut self) -> BoxFuture<'_, Result<Option<Bytes>, OriginError>> {
+        let next = self.body.next();
+        next.map(|next| {
+            next.map_err(|error| OriginError::Reset {
+                reason: error.to_string().into(),
+            })
+        })
+        .boxed()
+    }
+}
