@@ -8,6 +8,7 @@
 
 mod alarm;
 mod handover;
+mod joined;
 mod prepared;
 mod reload;
 mod running;
@@ -15,6 +16,8 @@ mod signals;
 mod sockets;
 
 use crate::base::metrics::Metrics;
+use crate::cluster::identity::IdentityError;
+use crate::cluster::members::MembersError;
 use crate::config::{Config, LogFilter, Source};
 use crate::edge::listen::ListenError;
 use crate::purge::Purges;
@@ -26,6 +29,7 @@ use crate::trace::TracerError;
 use crate::upstream::OpenError;
 pub use handover::HandOverError;
 use handover::{Binary, Inherited, Predecessor};
+use joined::Joined;
 use prepared::Prepared;
 use reload::Reloader;
 use running::{NotHanded, Running, close_purges, close_store, flush_deadline};
@@ -53,6 +57,10 @@ pub enum AppError {
     Watermark(#[from] WatermarkError),
     #[error(transparent)]
     Listen(#[from] ListenError),
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    #[error(transparent)]
+    Members(#[from] MembersError),
     #[error(transparent)]
     Tracer(#[from] TracerError),
     #[error("the system refuses what a server needs: {0}; nothing is served")]
@@ -212,7 +220,8 @@ async fn open(start: Start) -> Result<(Running, Arc<Reloader>), AppError> {
         predecessor.release().await.map_err(AppError::TakeOver)?;
     }
     let config = &start.config;
-    let purges = open_purges(config, &metrics).await?;
+    let joined = Joined::join(config, &prepared, predecessor.is_some(), &metrics).await?;
+    let purges = open_purges(config, joined.as_ref(), &metrics).await?;
     let store = match Store::open(&config.store, purges.incarnation(), metrics.clone()).await {
         Ok(store) => store,
         Err(error) => {
@@ -231,16 +240,28 @@ async fn open(start: Start) -> Result<(Running, Arc<Reloader>), AppError> {
         close_purges(&purges, flush_deadline(&config.edge)).await;
         return Err(AppError::TakeOver(error));
     }
-    Ok(running::start(start, prepared, store, purges, metrics))
+    Ok(running::start(start, prepared, joined, store, purges, metrics))
 }
 
 /// The log lies beside what it speaks of, unless it is told to lie elsewhere.
-async fn open_purges(config: &Config, metrics: &Arc<Metrics>) -> Result<Purges, LogError> {
+async fn open_purges(
+    config: &Config,
+    joined: Option<&Joined>,
+    metrics: &Arc<Metrics>,
+) -> Result<Purges, LogError> {
     let witness = config.store.directory.clone();
     let beside = witness.as_ref().map(|cache| cache.join("purges"));
     let directory = config.purge.directory.clone().or(beside);
+    let cache = witness.clone();
     let place = directory.map(|directory| Place { directory, witness });
-    Purges::open(&config.purge, place, &config.edge.name, metrics.clone()).await
+    match joined {
+        None => Purges::open(&config.purge, place, &config.edge.name, metrics.clone()).await,
+        Some(joined) => {
+            joined
+                .open_purges(&config.purge, place, cache.as_deref(), metrics)
+                .await
+        }
+    }
 }
 
 /// Tells the service manager, where one has started this process.

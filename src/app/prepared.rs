@@ -7,6 +7,8 @@ use super::AppError;
 use super::handover::Inherited;
 use super::sockets::Sockets;
 use crate::base::metrics::Metrics;
+use crate::cluster::identity::{Identity, IdentityError};
+use crate::cluster::member::NodeId;
 use crate::config::Config;
 use crate::edge::access_log::AccessLog;
 use crate::serve::route::Routes;
@@ -24,6 +26,8 @@ pub(super) struct Prepared {
     pub(super) routes: Routes,
     pub(super) log: Arc<AccessLog>,
     pub(super) tracer: Tracer,
+    /// `None`: this node is alone.
+    pub(super) identity: Option<Identity>,
     pub(super) sockets: Sockets,
 }
 
@@ -43,6 +47,8 @@ impl Prepared {
         let routes = Routes::compile(&config.routes, &origins, &watermarks.digests(), metrics)?;
         let log = Arc::new(open_log(config, metrics)?);
         let tracer = Tracer::open(&config.tracing, metrics.clone())?;
+        let identity = config.cluster.listen.map(|_| open_identity(config));
+        let identity = identity.transpose()?;
         let sockets = Sockets::open(config, inherited)?;
         Ok(Prepared {
             origins,
@@ -50,6 +56,7 @@ impl Prepared {
             routes,
             log,
             tracer,
+            identity,
             sockets,
         })
     }
@@ -65,6 +72,11 @@ pub(super) fn open_origin(
         name: name.to_owned(),
         cause,
     })
+}
+
+fn open_identity(config: &Config) -> Result<Identity, IdentityError> {
+    let node = config.cluster.node.as_deref().unwrap_or(&config.edge.name);
+    Identity::open(&config.cluster, &NodeId::new(node))
 }
 
 fn open_log(config: &Config, metrics: &Arc<Metrics>) -> Result<AccessLog, AppError> {

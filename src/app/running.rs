@@ -5,22 +5,27 @@
 
 use super::alarm::{Alarm, Lasts};
 use super::handover::{Binary, HandOverError, Handed, Successor};
+use super::joined::{Joined, Membership};
 use super::prepared::Prepared;
 use super::reload::{Probed, Reloader};
+use super::sockets::ClusterSockets;
 use super::{Start, notify};
 use crate::base::clock;
 use crate::base::metrics::Metrics;
+use crate::cluster;
+use crate::cluster::identity::Identity;
 use crate::edge;
 use crate::edge::access_log::AccessLog;
-use crate::edge::admin::{Admin, Process};
+use crate::edge::admin::{Admin, Nodes, Process};
 use crate::edge::connection::Front;
 use crate::edge::lifecycle::Lifecycle;
 use crate::edge::listen::{self, Listener};
+use crate::edge::peers::{self, PeerServer};
 use crate::edge::purging::Orderer;
 use crate::edge::server::Edge;
 use crate::edge::settings::{InForce, Settings};
 use crate::purge::Purges;
-use crate::serve::Engine;
+use crate::serve::{Engine, Neighbours};
 use crate::store::Store;
 use crate::trace::Tracer;
 use arc_swap::ArcSwap;
@@ -40,6 +45,8 @@ const OPENING: Duration = Duration::from_secs(2);
 
 pub(super) struct Running {
     pub(super) alarm: Alarm,
+    /// `None`: this node is alone.
+    membership: Option<Arc<Membership>>,
     lifecycle: Arc<Lifecycle>,
     engine: Arc<Engine>,
     settings: InForce,
@@ -54,6 +61,7 @@ pub(super) struct Running {
     connections: TaskTracker,
     stop_edge: watch::Sender<bool>,
     stop_admin: watch::Sender<bool>,
+    stop_peers: watch::Sender<bool>,
 }
 
 /// Why another process has not taken this one's place.
@@ -68,6 +76,7 @@ pub(super) enum NotHanded {
 pub(super) fn start(
     start: Start,
     prepared: Prepared,
+    joined: Option<Joined>,
     store: Store,
     purges: Purges,
     metrics: Arc<Metrics>,
@@ -79,10 +88,11 @@ pub(super) fn start(
         routes,
         log,
         tracer,
+        identity,
         sockets,
     } = prepared;
     let digests = watermarks.digests();
-    let engine = Arc::new(Engine::new(
+    let engine = Engine::new(
         &config.serve,
         routes,
         store.clone(),
@@ -90,12 +100,26 @@ pub(super) fn start(
         &watermarks,
         &config.edge.name,
         metrics.clone(),
-    ));
+    );
+    let engine = Arc::new(match &joined {
+        None => engine,
+        Some(joined) => {
+            let neighbours = Neighbours::new(joined.cluster.clone(), purges.clone(), &joined.config);
+            engine.in_cluster(neighbours, joined.copies(&store, &purges, &metrics))
+        }
+    });
+    let membership = joined.map(|joined| {
+        Arc::new(Membership {
+            joined,
+            deadline: config.edge.drain_deadline.get(),
+        })
+    });
     let orderer = Orderer::new(&config.purge, purges.clone(), engine.clone(), metrics.clone());
     let orderer = orderer.traced_by(tracer.clone());
     let settings = Settings::new(&config.edge, Arc::new(orderer));
     let running = Running {
         alarm: Alarm::default(),
+        membership,
         lifecycle: Arc::default(),
         engine: engine.clone(),
         settings: Arc::new(ArcSwap::from_pointee(settings)),
@@ -109,6 +133,7 @@ pub(super) fn start(
         connections: TaskTracker::new(),
         stop_edge: watch::Sender::new(false),
         stop_admin: watch::Sender::new(false),
+        stop_peers: watch::Sender::new(false),
     };
     let reloader = Arc::new(Reloader {
         source: start.source,
@@ -127,8 +152,17 @@ pub(super) fn start(
     for listener in sockets.edge {
         running.serve_edge(listener, &config.edge);
     }
+    if let (Some(sockets), Some(identity)) = (sockets.cluster, identity) {
+        running.serve_peers(sockets, &identity, &config.cluster);
+    }
+    if let Some(membership) = &running.membership {
+        membership
+            .joined
+            .serve(running.requests.clone(), running.purges.clone());
+    }
     running.serve_admin(sockets.admin, &config.admin, reloader.clone());
     watch_log(&running.alarm, &running.purges);
+    running.watch_gossip();
     reloader.count_in_force();
     running.metrics.ready.set(1);
     (running, reloader)
@@ -159,6 +193,42 @@ impl Running {
         self.alarm.watch(part, Lasts::ForEver, serving);
     }
 
+    fn serve_peers(&self, sockets: ClusterSockets, identity: &Identity, config: &cluster::config::Config) {
+        let process = peers::Process {
+            engine: self.engine.clone(),
+            purges: self.purges.clone(),
+            settings: self.settings.clone(),
+            lifecycle: self.lifecycle.clone(),
+            metrics: self.metrics.clone(),
+            tracer: self.tracer.clone(),
+            requests: self.requests.clone(),
+        };
+        let part = format!("the cluster listener on {}", sockets.address);
+        let server = PeerServer::new(config, identity, process);
+        let serving = server.serve(sockets.listener, self.stop_peers.subscribe());
+        self.alarm.watch(part, Lasts::ForEver, serving);
+    }
+
+    /// Alone it would own what others own too.
+    fn watch_gossip(&self) {
+        let Some(membership) = self.membership.clone() else {
+            return;
+        };
+        self.alarm
+            .watch("the gossip of the cluster", Lasts::ForEver, async move {
+                membership.joined.cluster.ended().await;
+            });
+    }
+
+    fn nodes(&self) -> Option<Nodes> {
+        let membership = self.membership.clone()?;
+        Some(Nodes {
+            cluster: membership.joined.cluster.clone(),
+            config: membership.joined.config.clone(),
+            hand_over_deadline: membership.deadline,
+        })
+    }
+
     fn serve_admin(&self, listener: Listener, config: &edge::config::Admin, reload: Arc<Reloader>) {
         let process = Process {
             metrics: self.metrics.clone(),
@@ -168,6 +238,7 @@ impl Running {
             engine: self.engine.clone(),
             log: self.log.clone(),
             reload,
+            nodes: self.nodes(),
         };
         let admin = Admin::new(config, process);
         let part = format!("the listener on {}", listener.url());
@@ -184,6 +255,9 @@ impl Running {
             successor.end().await;
             return Err(NotHanded::StillServing(error.into()));
         }
+        if let Some(membership) = &self.membership {
+            membership.joined.cluster.hand_over().await;
+        }
         if timeout(deadline, self.purges.close()).await.is_err() {
             return Err(self.lost(HandOverError::LogStuck(deadline)));
         }
@@ -197,6 +271,7 @@ impl Running {
         }
         self.stop_edge.send_replace(true);
         self.stop_admin.send_replace(true);
+        self.stop_peers.send_replace(true);
         self.engine.retire();
         let process = successor.serve().await.map_err(NotHanded::Lost)?;
         notify(&[NotifyState::MainPid(
@@ -243,6 +318,9 @@ impl Running {
     pub(super) async fn stop(&mut self, config: &edge::config::Config) {
         tracing::info!("stopping: not ready from here on");
         self.metrics.ready.set(0);
+        if let Some(membership) = &self.membership {
+            membership.joined.cluster.drain().await;
+        }
         self.lifecycle.drain();
         tokio::time::sleep(config.drain_delay.get()).await;
         self.stop_edge.send_replace(true);
@@ -250,12 +328,19 @@ impl Running {
         self.sockets.clear();
         self.requests.close();
         let (began, deadline) = (clock::monotonic(), config.drain_deadline.get());
-        self.drain_within(deadline).await;
+        if let Some(membership) = &self.membership {
+            self.engine.hand_over(deadline).await;
+            membership.joined.cluster.leave().await;
+            self.engine.copies().close().await;
+        }
+        self.drain_within(deadline.saturating_sub(clock::monotonic() - began))
+            .await;
         close_store(&self.store, flush_deadline(config)).await;
         close_purges(&self.purges, flush_deadline(config)).await;
         // Connections that were idle may have asked meanwhile.
         self.drain_within(deadline.saturating_sub(clock::monotonic() - began))
             .await;
+        self.stop_peers.send_replace(true);
         self.stop_admin.send_replace(true);
         self.tracer.close(flush_deadline(config)).await;
         self.log.close(flush_deadline(config)).await;

@@ -1,15 +1,20 @@
-//! `aquatint key`: a new key or webhook secret, and the lines of the configuration that let it purge.
+//! `aquatint key`: a new key or webhook secret, and the lines of the configuration that let it purge; or a new secret for a
+//! cluster.
 //!
 //! Invariant: what is printed is the only place where a key stands; the configuration gets its hash.
 
 use super::CommandError;
 use crate::base::secret::Secret;
+use crate::cluster::identity::ProgramCertificate;
+use crate::cluster::secret::ClusterSecret;
 use crate::purge::config::{Permission, is_callers_name};
-use crate::purge::keys::{KeyHash, unused_key};
+use crate::purge::keys::{KeyHash, NoRandom, unused_key};
 use crate::purge::webhook::unused_secret;
 use clap::Args;
 use serde_json::{Value, json};
+use std::fmt;
 use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 #[derive(Args, Debug)]
@@ -17,12 +22,23 @@ pub(super) struct Key {
     /// Who will have it: letters, digits, -, . and _.
     #[arg(long, default_value = "shop", value_parser = callers_name)]
     name: String,
-    /// What it allows: purge:url, purge:tag, purge:prefix, purge:all; or admin, of keys alone.
+    /// What it allows: purge:url, purge:tag, purge:prefix, purge:all; or admin and cache, of keys alone.
     #[arg(long = "scope", value_name = "SCOPE", default_value = "purge:url")]
     scopes: Vec<Permission>,
     /// Make a secret for signed webhooks instead.
     #[arg(long)]
     webhook: bool,
+    /// Make a secret for the nodes of a cluster instead.
+    #[arg(long, conflicts_with_all = ["name", "scopes", "webhook"])]
+    cluster: bool,
+    /// Make a certificate for a program of this name that speaks gRPC to a cluster, with its key and the authority's
+    /// certificate, in PEM.
+    #[arg(long, value_name = "NAME", value_parser = callers_name, requires = "secret_file")]
+    #[arg(conflicts_with_all = ["name", "scopes", "webhook", "cluster", "json"])]
+    client_certificate: Option<String>,
+    /// The file with the cluster's secret, for --client-certificate.
+    #[arg(long, value_name = "FILE", requires = "client_certificate")]
+    secret_file: Option<PathBuf>,
     /// Print it in JSON, with its part of the configuration.
     #[arg(long)]
     json: bool,
@@ -48,10 +64,17 @@ impl FromStr for Permission {
 }
 
 pub(super) fn run(key: &Key, output: &mut impl Write) -> Result<(), CommandError> {
-    if key.webhook && key.scopes.contains(&Permission::Admin) {
+    if key.webhook && key.scopes.iter().any(|scope| !scope.is_of_purges()) {
         return Err(CommandError::Usage(
-            "a webhook can not have the scope admin".into(),
+            "a webhook can not have the scopes admin and cache".into(),
         ));
+    }
+    if key.cluster {
+        let unused = ClusterSecret::unused().map_err(|_| NoRandom)?;
+        return Ok(of_cluster(key, &unused, output)?);
+    }
+    if let (Some(name), Some(file)) = (&key.client_certificate, &key.secret_file) {
+        return of_program(name, file, output);
     }
     match (key.webhook, key.json) {
         (true, true) => webhook_in_json(key, &unused_secret()?, output)?,
@@ -60,6 +83,33 @@ pub(super) fn run(key: &Key, output: &mut impl Write) -> Result<(), CommandError
         (false, false) => key_in_yaml(key, &unused_key()?, output)?,
     }
     Ok(())
+}
+
+fn of_program(name: &str, file: &Path, output: &mut impl Write) -> Result<(), CommandError> {
+    let usage =
+        |error: &dyn fmt::Display| CommandError::Usage(format!("--secret-file {}: {error}", file.display()));
+    let secret = ClusterSecret::in_file(file).map_err(|error| usage(&error))?;
+    let made = ProgramCertificate::new(&secret, name).map_err(|error| usage(&error))?;
+    let ProgramCertificate {
+        certificate,
+        key,
+        authority,
+    } = made;
+    Ok(write!(output, "{certificate}{}{authority}", key.expose())?)
+}
+
+/// Either form is a part of the configuration.
+fn of_cluster(key: &Key, secret: &Secret, output: &mut impl Write) -> io::Result<()> {
+    let secret = secret.expose();
+    if key.json {
+        let told = json!({"secret": secret, "cluster": {"secret": secret}});
+        return writeln!(output, "{told}");
+    }
+    writeln!(
+        output,
+        "# The same on all nodes; or in a file, which secret_file names."
+    )?;
+    writeln!(output, "cluster:\n  secret: {secret}")
 }
 
 fn webhook_in_yaml(key: &Key, secret: &Secret, output: &mut impl Write) -> io::Result<()> {
@@ -114,6 +164,9 @@ mod tests {
             name: name.into(),
             scopes: scopes.to_vec(),
             webhook,
+            cluster: false,
+            client_certificate: None,
+            secret_file: None,
             json: false,
         }
     }
@@ -181,11 +234,60 @@ mod tests {
     }
 
     #[test]
+    fn a_program_gets_a_certificate_under_the_secret_that_was_printed() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("secret");
+        let mut secret = Vec::new();
+        let of_cluster = Key {
+            cluster: true,
+            ..key("shop", &[Permission::Url], false)
+        };
+        run(&of_cluster, &mut secret).unwrap();
+        std::fs::write(&file, secret).unwrap();
+        let of_program = Key {
+            client_certificate: Some("app".into()),
+            secret_file: Some(file.clone()),
+            ..key("shop", &[Permission::Url], false)
+        };
+        let mut printed = Vec::new();
+        run(&of_program, &mut printed).unwrap();
+        let printed = String::from_utf8(printed).unwrap();
+        assert_eq!(printed.matches("BEGIN CERTIFICATE").count(), 2, "{printed}");
+        assert_eq!(printed.matches("BEGIN PRIVATE KEY").count(), 1);
+        std::fs::write(&file, "no secret").unwrap();
+        assert!(matches!(
+            run(&of_program, &mut Vec::new()),
+            Err(CommandError::Usage(_))
+        ));
+    }
+
+    #[test]
     fn a_webhook_can_not_administer() {
         let refused = run(&key("cms", &[Permission::Admin], true), &mut Vec::new());
         assert!(matches!(refused, Err(CommandError::Usage(_))));
         let (_, config) = printed(&key("operators", &[Permission::Admin], false));
         assert_eq!(config.purge.keys["operators"].scopes, [Permission::Admin]);
+    }
+
+    #[test]
+    fn the_printed_lines_give_a_cluster_its_secret() {
+        let of_cluster = Key {
+            cluster: true,
+            ..key("shop", &[], false)
+        };
+        let (text, config) = printed(&of_cluster);
+        let secret = config.cluster.secret.clone().unwrap();
+        assert!(text.contains(secret.expose()) && secret.expose().starts_with("aqc_"));
+        assert!(ClusterSecret::of(&config.cluster).unwrap().is_some());
+        let in_json = Key {
+            json: true,
+            ..of_cluster
+        };
+        let mut output = Vec::new();
+        run(&in_json, &mut output).unwrap();
+        let printed: Value = serde_json::from_slice(&output).unwrap();
+        assert_eq!(printed["secret"], printed["cluster"]["secret"]);
+        assert_ne!(printed["secret"], secret.expose());
     }
 
     #[test]

@@ -6,10 +6,13 @@ mod access;
 mod check;
 mod client;
 mod describe;
+mod drain;
 mod exit;
 mod get;
 mod key;
 mod log;
+mod nodes;
+mod owner;
 mod purge;
 mod ready;
 mod reload;
@@ -63,6 +66,12 @@ enum Command {
     Warm(warm::Warm),
     /// Have a running edge read its configuration again: all of it or nothing.
     Reload(reload::Reload),
+    /// Show the members of a cluster, as a running node sees them.
+    Nodes(nodes::Nodes),
+    /// Show which nodes of a cluster own the source of an image.
+    Owner(owner::Owner),
+    /// Have a running node of a cluster give up its keys and hand its hottest images over; it goes on answering.
+    Drain(drain::Drain),
     /// End with 0 when a running edge is ready, and with 1 when it is not: a container's health check.
     Ready(ready::Ready),
     /// Print what makes a shell complete this command line.
@@ -159,6 +168,9 @@ fn carry_out(command: Command, output: &mut impl Write) -> Result<Exit, CommandE
         Command::Get(get) => asking(get::run(&get, output)),
         Command::Warm(warm) => asking(warm::run(&warm, output)),
         Command::Reload(reload) => asking(reload::run(&reload, output)),
+        Command::Nodes(nodes) => asking(nodes::run(&nodes, output)),
+        Command::Owner(owner) => asking(owner::run(&owner, output)),
+        Command::Drain(drain) => asking(drain::run(&drain, output)),
         Command::Ready(ready) => asking(ready::run(&ready, output)),
     }
 }
@@ -246,6 +258,9 @@ mod tests {
             "aquatint purge --all --key-file /nowhere/key",
             "aquatint key --scope url",
             "aquatint key --name a/b",
+            "aquatint key --client-certificate app",
+            "aquatint key --secret-file secret",
+            "aquatint key --client-certificate app --secret-file /nowhere/secret",
             "aquatint check",
             "aquatint serve --listen nowhere",
             "aquatint serve --origin gopher://example",
@@ -266,6 +281,9 @@ mod tests {
             "aquatint warm - --concurrency 0",
             "aquatint warm - --rate 0",
             "aquatint reload --key-file /nowhere/key",
+            "aquatint nodes --admin 127.0.0.1:9090",
+            "aquatint owner",
+            "aquatint drain --redo",
             "aquatint ready --timeout soon",
             "aquatint completions sh",
         ];

@@ -5,6 +5,9 @@
 use super::Config;
 use super::doubts::Doubts;
 use crate::base::problem::Problems;
+use crate::cluster;
+use crate::cluster::config::is_name;
+use crate::cluster::secret::ClusterSecret;
 use crate::edge::config::Tls;
 use crate::edge::listen::{self, CertificateError};
 use crate::serve::config::{Keep, Route};
@@ -24,6 +27,7 @@ pub(super) fn check(config: &Config, doubts: &Doubts, problems: &mut Problems) {
     check_sizes_can_be_made(config, doubts, problems);
     check_purges_fit_in_fills(config, doubts, problems);
     check_listeners_differ(config, doubts, problems);
+    check_node_has_a_name(config, doubts, problems);
     check_files(config, problems);
 }
 
@@ -145,12 +149,26 @@ fn check_listeners_differ(config: &Config, doubts: &Doubts, problems: &mut Probl
     let mut listeners = vec![("edge.listen", config.edge.listen)];
     listeners.extend(config.edge.tls.iter().map(|tls| ("edge.tls.listen", tls.listen)));
     listeners.push(("admin.listen", config.admin.listen));
+    listeners.extend(config.cluster.listen.map(|listen| ("cluster.listen", listen)));
     listeners.retain(|(key, _)| !doubts.about(key));
     for (index, (key, address)) in listeners.iter().enumerate() {
         let earlier = &listeners[..index];
         if let Some((taken_by, _)) = earlier.iter().find(|(_, other)| collide(*address, *other)) {
             problems.refuse(key, address, format!("an address of its own: {taken_by} has it"));
         }
+    }
+}
+
+/// The other nodes know this one by it.
+fn check_node_has_a_name(config: &Config, doubts: &Doubts, problems: &mut Problems) {
+    let named_by_edge = config.cluster.listen.is_some() && config.cluster.node.is_none();
+    let doubted = doubts.about("edge.name") || doubts.about("cluster.node");
+    if named_by_edge && !is_name(&config.edge.name) && !doubted {
+        let allowed = format!(
+            "a name of its own: edge.name is {}, which is none",
+            config.edge.name
+        );
+        problems.refuse("cluster.node", "(none)", allowed);
     }
 }
 
@@ -190,7 +208,30 @@ fn check_files(config: &Config, problems: &mut Problems) {
     if let Some(directory) = &config.purge.directory {
         check_can_be_made("purge.directory", directory, problems);
     }
+    problems.below("cluster", |p| check_cluster(&config.cluster, p));
     check_access_log(&config.edge.access_log.to, problems);
+}
+
+fn check_cluster(config: &cluster::config::Config, problems: &mut Problems) {
+    if let Some(file) = &config.secret_file
+        && config.secret.is_none()
+        && check_readable("secret_file", file, problems)
+        && let Err(error) = ClusterSecret::of(config)
+    {
+        let allowed = format!("a file with a secret as `aquatint key --cluster` prints it ({error})");
+        problems.refuse("secret_file", file.display(), allowed);
+    }
+    if let Some(of_cluster) = &config.tls {
+        problems.below("tls", |p| {
+            let own = Tls {
+                listen: ([127, 0, 0, 1], 0).into(),
+                certificate: of_cluster.certificate.clone(),
+                key: of_cluster.key.clone(),
+            };
+            check_roots("ca", &of_cluster.ca, p);
+            check_certificate(&own, p);
+        });
+    }
 }
 
 fn check_access_log(to: &str, problems: &mut Problems) {

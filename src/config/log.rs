@@ -8,7 +8,7 @@ use tracing_subscriber::EnvFilter;
 /// What the libraries below tell of their ordinary work is not news to an operator; a disk that fails is told by the
 /// store itself.
 const DEFAULT_FILTER: &str =
-    "info,foyer=error,foyer_storage=error,foyer_memory=error,pingora_core=warn,openraft=warn";
+    "info,foyer=error,foyer_storage=error,foyer_memory=error,pingora_core=warn,openraft=warn,chitchat=warn";
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]

@@ -16,7 +16,7 @@ pub use overrides::Overrides;
 pub use source::{Source, differences};
 
 use crate::base::problem::{Problem, Problems};
-use crate::{edge, purge, serve, store, trace, upstream};
+use crate::{cluster, edge, purge, serve, store, trace, upstream};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -29,6 +29,7 @@ pub struct Config {
     pub admin: edge::config::Admin,
     pub store: store::config::Config,
     pub purge: purge::config::Config,
+    pub cluster: cluster::config::Config,
     pub serve: serve::config::Config,
     pub log: Log,
     pub tracing: trace::config::Config,
@@ -45,6 +46,7 @@ impl Default for Config {
             admin: Default::default(),
             store: Default::default(),
             purge: Default::default(),
+            cluster: Default::default(),
             serve: Default::default(),
             log: Default::default(),
             tracing: Default::default(),
@@ -141,6 +143,7 @@ impl Config {
         problems.below("admin", |p| self.admin.validate(p));
         problems.below("store", |p| self.store.validate(p));
         problems.below("purge", |p| self.purge.validate(p));
+        problems.below("cluster", |p| self.cluster.validate(p));
         problems.below("serve", |p| self.serve.validate(p));
         problems.below("log", |p| self.log.validate(p));
         problems.below("tracing", |p| self.tracing.validate(p));

@@ -17,8 +17,8 @@ const PROBLEMS_MAX: usize = 100;
 /// Characters of a value shown.
 const VALUE_CHARS_MAX: usize = 60;
 /// What secrets begin with, and the keys that hold some: what stands there is not shown, wherever it belongs.
-const SECRET_PREFIXES: [&str; 2] = ["aqk_", "whsec_"];
-const SECRET_KEYS: [&str; 2] = ["secrets", "hash"];
+const SECRET_PREFIXES: [&str; 3] = ["aqk_", "aqc_", "whsec_"];
+const SECRET_KEYS: [&str; 3] = ["secrets", "secret", "hash"];
 const NOT_SHOWN: &str = "(not shown)";
 
 #[derive(Debug)]

@@ -32,6 +32,10 @@ pub fn differences(one: &Config, other: &Config) -> Vec<String> {
     if one.purge.webhooks != other.purge.webhooks && !keys.iter().any(|key| key.starts_with(webhooks)) {
         keys.push(webhooks.to_owned());
     }
+    let secret = "cluster.secret";
+    if one.cluster.secret != other.cluster.secret && !keys.iter().any(|key| key == secret) {
+        keys.push(secret.to_owned());
+    }
     keys
 }
 
@@ -58,12 +62,25 @@ fn compare(key: &str, one: &Value, other: &Value, keys: &mut Vec<String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::secret::Secret;
     use crate::base::units::Span;
     use crate::upstream;
 
     #[test]
     fn a_configuration_differs_from_itself_in_nothing() {
         assert!(differences(&Config::default(), &Config::default()).is_empty());
+    }
+
+    #[test]
+    fn another_secret_is_a_difference_though_neither_is_shown() {
+        let with = |text: &str| {
+            let mut config = Config::default();
+            config.cluster.secret = Some(Secret::new(text.to_owned()));
+            config
+        };
+        assert_eq!(differences(&with("a"), &with("b")), ["cluster.secret"]);
+        assert_eq!(differences(&with("a"), &Config::default()), ["cluster.secret"]);
+        assert!(differences(&with("a"), &with("a")).is_empty());
     }
 
     #[test]

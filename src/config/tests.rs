@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::base::units::Span;
+use crate::cluster::secret::ClusterSecret;
 use crate::serve::config::{Keep, Route};
 use crate::upstream::config::HttpVersion;
 use std::collections::BTreeSet;
@@ -95,7 +96,7 @@ surprise: true
          entry_ssd, admission, write_queue_bytes_max, ssd_check_interval, ssd_read_deadline, close_deadline, expiry_interval, keep_expired",
         "store.eviction: random: allowed lru, lfu, fifo, s3fifo, sieve",
         "store.memory: 512: allowed a size with its unit, such as 64KiB, 256MiB or 10GiB",
-        "surprise: no such key: allowed edge, admin, store, purge, serve, log, tracing, origins, routes",
+        "surprise: no such key: allowed edge, admin, store, purge, cluster, serve, log, tracing, origins, routes",
     ];
     assert_eq!(found, expected);
 }
@@ -347,6 +348,101 @@ fn a_secret_is_not_shown_wherever_it_was_written() {
     }
 }
 
+/// The least of a node of a cluster, and more.
+fn of_cluster(more: &str) -> String {
+    let secret = cluster::secret::ClusterSecret::unused().unwrap();
+    let secret = secret.expose();
+    format!("{LEAST}cluster: {{listen: 127.0.0.1:7946, secret: {secret}, {more}}}")
+}
+
+#[test]
+fn a_clusters_secret_is_not_shown_however_it_is_wrong() {
+    for (text, key) in [
+        ("{secret: aqc_123}", "secret"),
+        ("{secret: [hunter2]}", "secret"),
+        ("{secret: 1234567890}", "secret"),
+        ("{secret: {aqc_123: 1}}", "secret"),
+    ] {
+        let found = refused(&format!("{LEAST}cluster: {text}"));
+        let [line] = found.as_slice() else {
+            panic!("{found:#?}");
+        };
+        assert!(
+            line.starts_with(&format!("cluster.{key}: (not shown): allowed ")),
+            "{line}"
+        );
+        assert!(!line.contains("123") && !line.contains("hunter2"), "{line}");
+    }
+    let secret = cluster::secret::ClusterSecret::unused().unwrap();
+    let misplaced = format!("{LEAST}cluster: {{voters: [{0}, {0}]}}", secret.expose());
+    let found = refused(&misplaced);
+    assert!(
+        !found.is_empty() && !found.concat().contains(secret.expose()),
+        "{found:#?}"
+    );
+}
+
+#[test]
+fn a_clusters_secret_may_lie_in_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("secret");
+    let told = format!(
+        "{LEAST}cluster: {{listen: 127.0.0.1:7946, secret_file: {}}}",
+        file.display()
+    );
+    let [line] = refused(&told).try_into().unwrap();
+    assert!(
+        line.contains("cluster.secret_file: ") && line.contains("allowed a readable file"),
+        "{line}"
+    );
+    std::fs::write(&file, "aqc_hunter2\n").unwrap();
+    let [line] = refused(&told).try_into().unwrap();
+    assert!(
+        line.contains("allowed a file with a secret") && !line.contains("hunter2"),
+        "{line}"
+    );
+    let secret = cluster::secret::ClusterSecret::unused().unwrap();
+    std::fs::write(&file, secret.expose()).unwrap();
+    accepted(&told);
+}
+
+#[test]
+fn the_listener_for_other_nodes_has_an_address_of_its_own_and_the_node_a_name() {
+    accepted(&of_cluster(""));
+    let found = refused(&format!("{}\nadmin: {{listen: 127.0.0.1:7946}}", of_cluster("")));
+    assert_eq!(
+        found,
+        ["cluster.listen: 127.0.0.1:7946: allowed an address of its own: admin.listen has it"]
+    );
+    let name = "e".repeat(65);
+    let unnamed = format!("\nedge: {{name: {name}}}");
+    let found = refused(&format!("{}{unnamed}", of_cluster("")));
+    assert_eq!(
+        found,
+        [format!(
+            "cluster.node: (none): allowed a name of its own: edge.name is {name}, which is none"
+        )]
+    );
+    accepted(&format!("{}{unnamed}", of_cluster("node: node1")));
+    accepted(&format!("{LEAST}{unnamed}"));
+}
+
+#[test]
+fn a_clusters_certificates_have_to_be_there() {
+    let tls =
+        "tls: {ca: /nowhere/ca.pem, certificate: /nowhere/a.pem, key: /nowhere/a.key, server_name: edges}";
+    let found = refused(&of_cluster(tls));
+    let keys: Vec<&str> = found
+        .iter()
+        .map(|line| line.split(": ").next().unwrap())
+        .collect();
+    assert_eq!(
+        keys,
+        ["cluster.tls.ca", "cluster.tls.certificate", "cluster.tls.key"],
+        "{found:#?}"
+    );
+}
+
 #[test]
 fn a_secret_that_was_written_as_a_key_is_not_shown() {
     for (text, begin) in [
@@ -381,8 +477,7 @@ fn a_permission_that_is_none_is_told_which_there_are() {
     let found = refused(&format!(
         "{LEAST}purge: {{keys: {{shop: {{hash: '{hash}', scopes: [purge:urls]}}}}}}"
     ));
-    let expected =
-        "purge.keys.shop.scopes[0]: purge:urls: allowed purge:url, purge:tag, purge:prefix, purge:all, admin";
+    let expected = "purge.keys.shop.scopes[0]: purge:urls: allowed purge:url, purge:tag, purge:prefix, purge:all, admin, cache";
     assert_eq!(found, [expected]);
 }
 
@@ -581,8 +676,17 @@ fn every_shipped_configuration_is_accepted() {
         .map(|file| file.unwrap().path())
         .collect();
     assert!(files.contains(&shipped("demo.yaml")), "{files:?}");
+    let folder = tempfile::tempdir().unwrap();
+    let secret = folder.path().join("secret");
+    std::fs::write(&secret, ClusterSecret::unused().unwrap().expose()).unwrap();
+    let here = format!("secret_file: {}", secret.display());
     for file in files {
-        load(Some(&file), &Overrides::default()).unwrap_or_else(|error| panic!("{error}"));
+        // The one that its operator makes.
+        let text = std::fs::read_to_string(&file).unwrap();
+        let complete = folder.path().join("aquatint.yaml");
+        std::fs::write(&complete, text.replace("secret_file: secret", &here)).unwrap();
+        let loaded = load(Some(&complete), &Overrides::default());
+        loaded.unwrap_or_else(|error| panic!("{}: {error}", file.display()));
     }
 }
 

@@ -10,7 +10,7 @@ use rustix::net::{
 use serde::{Deserialize, Serialize};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream as BlockingStream;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
-/// Clear, TLS and admin.
+/// Clear, TLS, admin, and two of the cluster's.
 const SOCKETS_MAX: usize = 8;
 
 /// Of the message that comes with the sockets.
@@ -33,6 +33,10 @@ pub(in crate::app) enum Place {
     Edge(SocketAddr),
     EdgeTls(SocketAddr),
     Admin(SocketAddr),
+    /// TCP.
+    Cluster(SocketAddr),
+    /// UDP.
+    Gossip(SocketAddr),
 }
 
 /// A listening socket for another process.
@@ -47,7 +51,8 @@ pub(in crate::app) struct Handed {
 pub(in crate::app) struct Inherited(Vec<Handed>);
 
 impl Inherited {
-    pub(in crate::app) fn take(&mut self, place: &Place) -> Option<TcpListener> {
+    /// `S` is of the place's kind.
+    pub(in crate::app) fn take<S: From<OwnedFd>>(&mut self, place: &Place) -> Option<S> {
         let position = self.0.iter().position(|handed| handed.place == *place)?;
         Some(self.0.swap_remove(position).socket.into())
     }
@@ -156,6 +161,7 @@ impl Channel {
 mod tests {
     use super::*;
     use std::io::Write;
+    use std::net::TcpListener;
 
     fn address() -> SocketAddr {
         SocketAddr::from(([127, 0, 0, 1], 0))
@@ -171,10 +177,10 @@ mod tests {
         send_sockets(&sender, &[Handed { place, socket }]).unwrap();
         let (process, mut inherited) = receive_sockets(&receiver).unwrap();
         assert_eq!(process, std::process::id());
-        assert!(inherited.take(&Place::Admin(address())).is_none());
-        let taken = inherited.take(&place).unwrap();
+        assert!(inherited.take::<TcpListener>(&Place::Admin(address())).is_none());
+        let taken: TcpListener = inherited.take(&place).unwrap();
         assert_eq!(taken.local_addr().unwrap(), bound);
-        assert!(inherited.take(&place).is_none());
+        assert!(inherited.take::<TcpListener>(&place).is_none());
     }
 
     #[test]
