@@ -8,9 +8,10 @@ RUN apt-get update \
     && apt-get install -y --no-install-recommends cmake nasm \
     && rm -rf /var/lib/apt/lists/*
 WORKDIR /aquatint
-COPY Cargo.toml Cargo.lock README.md ./
+COPY Cargo.toml Cargo.lock README.md build.rs ./
 # What libaom is built with: without it the decoder of AVIF has no limit of size.
 COPY .cargo .cargo
+COPY proto proto
 COPY src src
 # Cargo wants the files of every target that its manifest names, though none of these is built.
 COPY benches benches
@@ -31,6 +32,8 @@ COPY LICENSE /usr/share/doc/aquatint/LICENSE
 USER aquatint
 # Clients, and operators: keep the second off the public network.
 EXPOSE 8080 9090
+# Other nodes of a cluster, TCP and UDP: for them alone.
+EXPOSE 7946/tcp 7946/udp
 VOLUME /var/cache/aquatint
 # The first opening of a large cache takes a while: its space is reserved.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s \

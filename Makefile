@@ -7,7 +7,7 @@ LISTEN ?= 127.0.0.1:8080
 ADMIN ?= 127.0.0.1:9090
 TARGET = $(or $(CARGO_TARGET_DIR),target)
 
-.PHONY: help run test bench bench-peers bench-purge bench-images chaos holes conformance fuzz lint deb image
+.PHONY: help run test bench bench-peers bench-purge bench-images bench-cluster chaos holes conformance fuzz lint deb image
 
 help:
 	@echo "make run          an edge on the sample images of demo/ (LISTEN=$(LISTEN) ADMIN=$(ADMIN))"
@@ -17,7 +17,8 @@ help:
 	@echo "make bench-peers  against nginx and Varnish, side by side"
 	@echo "make bench-purge  what a purge costs, against Varnish and nginx (BENCH_OBJECTS_MAX=10000 for a quick form)"
 	@echo "make bench-images against sharp, side by side (IMAGES=a directory of photos)"
-	@echo "make chaos        the purge guarantee under readers, writers and kill -9 (CHAOS_SECONDS=900 CHAOS_OPERATIONS=5000000)"
+	@echo "make bench-cluster clusters of 1, 3 and 9 nodes under one load (BENCH_NODES=\"1 3\" for a quick form)"
+	@echo "make chaos        the purge guarantee on one node and on many, under readers, writers and faults (CHAOS_SECONDS=900 CHAOS_OPERATIONS=5000000)"
 	@echo "make holes        the checker of that guarantee finds every hole that is opened on purpose (HOLE=its name)"
 	@echo "make fuzz         spec, probe and pipeline with any bytes (FUZZ_SECONDS=60 each; nightly Rust, cargo-fuzz)"
 	@echo "make deb          a Debian package, by cargo-deb"
@@ -49,8 +50,13 @@ bench-images:
 	@scripts/packages build images
 	@benches/images.sh
 
+bench-cluster:
+	@scripts/packages build
+	@benches/cluster.sh
+
 chaos: holes
 	cargo test --test purge -- --ignored --nocapture --exact edge::chaos
+	cargo test --test cluster -- --ignored --nocapture --exact chaos::chaos
 
 # The dependencies are those of the dev profile, so that only this crate is built once more, and once more back.
 holes:

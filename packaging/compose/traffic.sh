@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Asks the edge for images, so that dashboards show something: some ten requests a second, one after the other, for an hour.
+# Asks the edges for images, so that dashboards show something: some ten requests a second, one after the other, for an hour.
 #
 # Needs bash alone. EDGE_HOST, EDGE_PORT, TRAFFIC_SECONDS and TRAFFIC_PAUSE (seconds between two requests) change it.
 set -euo pipefail
 
-host=${EDGE_HOST:-edge}
+host=${EDGE_HOST:-balancer}
 port=${EDGE_PORT:-8080}
 ends=$((SECONDS + ${TRAFFIC_SECONDS:-3600}))
 images=(hills.jpg tide.png lagoon.webp drop.svg)

@@ -203,14 +203,30 @@ fn the_log_that_is_written_is_rotated_by_what_the_package_installs() {
     assert!(of_unit("ExecReload").contains(&"-HUP".to_owned()));
 }
 
-/// The folder of the packaged log is made by the package.
+/// The services of the composition that are edges.
+const EDGES: [&str; 3] = ["edge1", "edge2", "edge3"];
+
+/// As the documents say: `aquatint key --cluster > secret`.
+fn make_secret(file: &Path) {
+    let (status, stdout, stderr) = edge::run(&["key", "--cluster"]);
+    assert!(status.success(), "{stderr}");
+    std::fs::write(file, stdout).unwrap();
+}
+
+/// The folder of the packaged log is made by the package, the secret of a cluster by its operator.
 #[test]
 fn the_configurations_that_are_shipped_are_accepted() {
     let folder = tempfile::tempdir().unwrap();
-    let shipped = ["aquatint.yaml", "container.yaml", "compose/edge.yaml"];
-    for file in shipped {
-        let text = text_of(&format!("packaging/{file}"));
-        let logged_here = text.replace("/var/log/aquatint", folder.path().to_str().unwrap());
+    let here = folder.path().to_str().unwrap();
+    make_secret(&folder.path().join("secret"));
+    let edges = EDGES.map(|edge| format!("packaging/compose/{edge}.yaml"));
+    let nodes = ["conf/node1.yaml", "conf/node2.yaml", "conf/node3.yaml"].map(str::to_owned);
+    let packaged = ["packaging/aquatint.yaml", "packaging/container.yaml"].map(str::to_owned);
+    for file in packaged.iter().chain(&edges).chain(&nodes) {
+        let text = text_of(file);
+        let secret_here = text.replace("/run/cluster", here);
+        let secret_here = secret_here.replace("secret_file: secret", &format!("secret_file: {here}/secret"));
+        let logged_here = secret_here.replace("/var/log/aquatint", here);
         let path = folder.path().join("aquatint.yaml");
         std::fs::write(&path, logged_here).unwrap();
         let (status, stdout, stderr) = edge::run(&["check", path.to_str().unwrap()]);
@@ -354,25 +370,97 @@ fn the_composition_is_pinned_and_stays_on_its_machine() {
 fn the_parts_of_the_composition_find_each_other() {
     let compose = yaml("docker-compose.yml");
     let services = compose["services"].as_mapping().unwrap();
-    let edge = yaml("packaging/compose/edge.yaml");
     let datasource = yaml("grafana/provisioning/datasources/prometheus.yaml");
-    let prometheus = yaml("prometheus/prometheus.yml");
-    let named = [
-        edge["origins"]["default"]["url"].as_str(),
-        datasource["datasources"][0]["url"].as_str(),
-        prometheus["scrape_configs"][0]["static_configs"][0]["targets"][0].as_str(),
-    ];
+    let mut named = vec![datasource["datasources"][0]["url"].as_str().unwrap().to_owned()];
+    for edge in EDGES {
+        let edge = yaml(&format!("packaging/compose/{edge}.yaml"));
+        named.push(edge["origins"]["default"]["url"].as_str().unwrap().to_owned());
+        let seeds = edge["cluster"]["seeds"].as_sequence().unwrap();
+        named.extend(seeds.iter().map(|seed| seed.as_str().unwrap().to_owned()));
+    }
+    named.extend(scraped());
     for address in named {
-        let address = address.unwrap().trim_start_matches("http://");
+        let address = address.trim_start_matches("http://");
         let host = address.split(':').next().unwrap();
         assert!(services.contains_key(host), "{host}");
     }
+    let traffic = text_of("packaging/compose/traffic.sh");
+    assert!(traffic.contains("EDGE_HOST:-balancer") && services.contains_key("balancer"));
+}
+
+fn scraped() -> Vec<String> {
+    let prometheus = yaml("prometheus/prometheus.yml");
+    let targets = prometheus["scrape_configs"][0]["static_configs"][0]["targets"].clone();
+    let targets = targets.as_sequence().unwrap().iter();
+    targets
+        .map(|target| target.as_str().unwrap().to_owned())
+        .collect()
+}
+
+#[test]
+fn every_edge_of_the_composition_is_scraped_and_behind_the_balancer() {
     let admin = words(&instruction("CMD")[0]).pop().unwrap();
-    assert_eq!(
-        named[2].unwrap().split(':').nth(1),
-        admin.split(':').nth(1),
-        "the admin's port"
-    );
+    let port = admin.split(':').nth(1).unwrap();
+    assert_eq!(scraped(), EDGES.map(|edge| format!("{edge}:{port}")));
+    let balancer = text_of("packaging/compose/haproxy.cfg");
+    assert!(balancer.contains(&format!("check port {port}")), "{balancer}");
+    for edge in EDGES {
+        assert!(
+            balancer.contains(&format!("server {edge} {edge}:8080\n")),
+            "{edge}"
+        );
+    }
+}
+
+/// They listen where the network of the composition puts them, and differ in nothing else but names.
+#[test]
+fn the_edges_of_the_composition_are_one_cluster() {
+    let compose = yaml("docker-compose.yml");
+    let mut texts = Vec::new();
+    for edge in EDGES {
+        let config = yaml(&format!("packaging/compose/{edge}.yaml"));
+        let listen = config["cluster"]["listen"].as_str().unwrap();
+        let network = &compose["services"][edge]["networks"]["cluster"];
+        let address = network["ipv4_address"].as_str().unwrap();
+        assert_eq!(listen, format!("{address}:7946"));
+        assert_eq!(config["edge"]["name"].as_str(), Some(edge));
+        assert_eq!(config["cluster"]["voters"][0].as_str(), Some(EDGES[0]));
+        let mut common = config.clone();
+        common["edge"].as_mapping_mut().unwrap().remove("name");
+        for key in ["listen", "seeds"] {
+            common["cluster"].as_mapping_mut().unwrap().remove(key);
+        }
+        texts.push(common);
+    }
+    assert!(texts.windows(2).all(|pair| pair[0] == pair[1]));
+}
+
+#[test]
+fn the_nodes_by_hand_are_one_cluster_on_ports_of_their_own() {
+    let mut listeners = BTreeSet::new();
+    for node in 1..=3 {
+        let config = yaml(&format!("conf/node{node}.yaml"));
+        for (section, base) in [("edge", 8080), ("admin", 9090), ("cluster", 7940)] {
+            let listen = config[section]["listen"].as_str().unwrap().to_owned();
+            assert_eq!(listen, format!("127.0.0.1:{}", base + node));
+            assert!(listeners.insert(listen));
+        }
+        assert_eq!(
+            config["edge"]["name"].as_str(),
+            Some(format!("node{node}").as_str())
+        );
+        assert_eq!(config["cluster"]["voters"][0].as_str(), Some("node1"));
+        let seeds = config["cluster"]["seeds"].as_sequence().unwrap();
+        let seeds: BTreeSet<_> = seeds
+            .iter()
+            .map(|seed| seed.as_str().unwrap().to_owned())
+            .collect();
+        let others = (1..=3).filter(|other| *other != node);
+        assert_eq!(
+            seeds,
+            others.map(|other| format!("127.0.0.1:794{other}")).collect()
+        );
+    }
 }
 
 /// Without it Prometheus drops them, and says nothing.

@@ -3,7 +3,7 @@
 //! It does not know what is asked, nor what is answered.
 
 use std::io::{self, BufRead, BufReader, ErrorKind, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -262,7 +262,14 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start(answer: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Server {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        Server::start_at(Ipv4Addr::LOCALHOST, answer)
+    }
+
+    pub(crate) fn start_at(
+        at: Ipv4Addr,
+        answer: impl Fn(&Request) -> Answer + Send + Sync + 'static,
+    ) -> Server {
+        let listener = TcpListener::bind((at, 0)).unwrap();
         let address = listener.local_addr().unwrap();
         let stopping = Arc::new(AtomicBool::new(false));
         let (answer, stops) = (Arc::new(answer), stopping.clone());

@@ -83,6 +83,11 @@ impl Setup {
         self.set("purge", key, value)
     }
 
+    #[allow(dead_code, reason = "for the tests of clusters")]
+    pub(crate) fn cluster(self, key: &str, value: impl Into<String>) -> Setup {
+        self.set("cluster", key, value)
+    }
+
     pub(crate) fn tracing(self, key: &str, value: impl Into<String>) -> Setup {
         self.set("tracing", key, value)
     }
@@ -162,7 +167,8 @@ impl Setup {
         edge
     }
 
-    fn spawn_from(&self, binary: &Path) -> Edge {
+    /// As [`Setup::spawn`], from another file than this build's.
+    pub(crate) fn spawn_from(&self, binary: &Path) -> Edge {
         let file = self.file();
         let arguments: [&OsStr; 3] = ["serve".as_ref(), "--config".as_ref(), file.as_os_str()];
         let mut edge = Edge::spawn_from(binary, &arguments);

@@ -1,0 +1,118 @@
+//! Nodes that end, stand still and come back, under clients who notice nothing but what was in flight there.
+
+use crate::cluster::{run, run_with};
+use crate::load::{Load, Pick};
+use crate::operation::{Disk, Expected, Fetches, Operation::*};
+use std::time::Duration;
+
+const OBJECTS: usize = 300;
+
+const LOAD: Load = Load {
+    nodes: &[1, 2, 3],
+    objects: 0..OBJECTS,
+    pick: Pick::Even,
+    clients: 6,
+    pause: Duration::from_millis(1),
+};
+
+#[test]
+fn a_killed_node_costs_no_client_error_and_no_origin_storm() {
+    run(&[
+        Start(3),
+        Ask(&[1, 2, 3], 0..OBJECTS),
+        Ask(&[1, 2, 3], 0..OBJECTS),
+        BeginLoad(LOAD),
+        AwaitAnswers(500),
+        CountAnew,
+        Kill(3),
+        AssertMembers(&[1, 2], &[1, 2]),
+        AwaitAnswers(2000),
+        EndLoad,
+        Ask(&[1, 2], 0..OBJECTS),
+        AssertNoClientErrors,
+        // What the dead node alone had, of which there may be what it was about to give away.
+        AssertOriginFetches(Fetches::EachAtMost(1)),
+        AssertOriginFetches(Fetches::AtMost(OBJECTS as u64 / 10)),
+    ]);
+}
+
+#[test]
+fn a_node_comes_back_with_its_disk_and_the_origin_is_not_asked() {
+    comes_back_with(Disk::Kept);
+}
+
+#[test]
+fn a_node_comes_back_without_its_disk_and_fills_from_the_previous_owners() {
+    comes_back_with(Disk::Lost);
+}
+
+fn comes_back_with(disk: Disk) {
+    // It asks the others for three times as long as it takes to its full weight.
+    run_with(
+        &[("ramp", "4s")],
+        &[
+            Start(3),
+            Ask(&[1, 2, 3], 0..OBJECTS),
+            Ask(&[1, 2, 3], 0..OBJECTS),
+            Kill(3),
+            AssertMembers(&[1, 2], &[1, 2]),
+            // The owners that are left have all, before the third takes its place again.
+            Ask(&[1, 2], 0..OBJECTS),
+            CountAnew,
+            BeginLoad(LOAD),
+            AwaitAnswers(200),
+            Restart(3, disk),
+            AwaitAnswers(2000),
+            EndLoad,
+            Ask(&[1, 2, 3], 0..OBJECTS),
+            // Were none of them asked, it would be two of three.
+            AssertOriginFetches(Fetches::AtMost(OBJECTS as u64 / 10)),
+            AssertNoClientErrors,
+        ],
+    );
+}
+
+#[test]
+fn a_node_that_stands_still_for_longer_than_is_waited_for_costs_no_client_error() {
+    run(&[
+        Start(3),
+        Ask(&[1, 2, 3], 0..OBJECTS),
+        Ask(&[1, 2, 3], 0..OBJECTS),
+        BeginLoad(LOAD),
+        AwaitAnswers(200),
+        CountAnew,
+        Pause(2),
+        AssertMembers(&[1, 3], &[1, 3]),
+        AwaitAnswers(1000),
+        AssertOriginFetches(Fetches::AtMost(OBJECTS as u64 / 10)),
+        Resume(2),
+        AssertMembers(&[1, 2, 3], &[1, 2, 3]),
+        AwaitAnswers(1000),
+        EndLoad,
+        // Until then it keeps nothing, and what it is asked for is the origin's.
+        AssertMetric(&[2], "aquatint_purge_lease_held", Expected::Is(1.0)),
+        CountAnew,
+        Ask(&[1, 2, 3], 0..OBJECTS),
+        AssertNoClientErrors,
+        AssertOriginFetches(Fetches::AtMost(OBJECTS as u64 / 10)),
+    ]);
+}
+
+#[test]
+fn a_node_that_leaves_costs_no_client_error_and_hands_over() {
+    run(&[
+        Start(3),
+        Ask(&[1, 2, 3], 0..OBJECTS),
+        Ask(&[1, 2, 3], 0..OBJECTS),
+        BeginLoad(LOAD),
+        AwaitAnswers(500),
+        CountAnew,
+        Leave(2),
+        AssertMembers(&[1, 3], &[1, 3]),
+        AwaitAnswers(1000),
+        EndLoad,
+        Ask(&[1, 3], 0..OBJECTS),
+        AssertNoClientErrors,
+        AssertOriginFetches(Fetches::AtMost(OBJECTS as u64 / 20)),
+    ]);
+}
