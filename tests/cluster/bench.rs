@@ -32,8 +32,16 @@ const CLIENTS: usize = 8;
 /// By which the kernel counts the time of processes, in a second.
 const TICKS: f64 = 100.0;
 
-/// Times are the binary's own: what is measured is what operators get.
-const SETTINGS: Settings = &[("gossip_interval", "500ms"), ("ramp", "2s"), ("lease", "5s")];
+/// Times are the binary's own, but for the ramp: what is measured is what operators get.
+const SETTINGS: Settings = &[
+    ("gossip_interval", "500ms"),
+    ("ramp", "2s"),
+    ("lease", "5s"),
+    ("connect_deadline", "1s"),
+    ("look_deadline", "250ms"),
+    ("first_byte_deadline", "20s"),
+    ("read_deadline", "10s"),
+];
 
 struct Row {
     what: &'static str,

@@ -173,6 +173,9 @@ impl Cluster {
         let addresses = self.network.addresses(node);
         let setup = Setup::without_origin()
             .origin("url", format!("http://{}", self.origin.address()))
+            // An origin that is late is a machine that is busy, unless a test says otherwise.
+            .origin("connect_deadline", "30s")
+            .origin("first_byte_deadline", "60s")
             .edge("listen", addresses.clients.to_string())
             .edge("access_log", "{to: off}")
             .edge("name", name(node))

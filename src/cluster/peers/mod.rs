@@ -1,8 +1,8 @@
 //! Connections to the other nodes.
 //!
-//! 1. a peer is asked while few enough questions are under way to it, and its breaker admits ([`peer`]);
-//! 2. over one of its connections, which is opened when it is needed ([`link`]);
-//! 3. the answer's body is pulled piece by piece, and held against its length ([`body`]).
+//! 1. a peer is asked while few enough questions are under way to it, and its breaker admits (`peer`);
+//! 2. over one of its connections, which is opened when it is needed (`link`);
+//! 3. the answer's body is pulled piece by piece, and held against its length (`body`).
 //!
 //! Invariant: no await on a peer is without a deadline; a peer that keeps failing is left alone for a while; each question is
 //! counted once, when it is over. It does not know what is asked.
