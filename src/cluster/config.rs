@@ -79,6 +79,8 @@ pub struct Config {
     pub streams_max: u32,
     /// Connections to this node that are open at once; further ones are closed unanswered.
     pub connections_max: usize,
+    /// Connections that still have to prove who they are, beside those; the one that has waited longest goes for a further one.
+    pub handshakes_max: usize,
     /// How long a connection to this node may take to prove who it is.
     pub handshake_deadline: Span,
     /// How often a connection is asked whether it lives; it has twice as long to answer.
@@ -200,6 +202,7 @@ impl Default for Config {
             requests_max: 1024,
             streams_max: 512,
             connections_max: 4096,
+            handshakes_max: 256,
             handshake_deadline: Span::secs(5),
             keepalive_interval: Span::secs(1),
             header_bytes_max: ByteSize::kib(256),
@@ -374,6 +377,7 @@ impl Config {
         problems.check("requests_max", self.requests_max, 1..=1_000_000);
         problems.check("streams_max", self.streams_max, 1..=10_000);
         problems.check("connections_max", self.connections_max, 1..=1_000_000);
+        problems.check("handshakes_max", self.handshakes_max, 1..=100_000);
         let header = ByteSize::kib(16)..=ByteSize::mib(16);
         problems.check("header_bytes_max", self.header_bytes_max, header);
         problems.check("breaker_failures", self.breaker_failures, 0..=1_000_000);

@@ -1,8 +1,10 @@
 //! Connections of other nodes, from the socket to the proof that they belong to the cluster.
 //!
 //! Invariant: what comes out has shown a certificate of this cluster's nodes within the deadline; no more than so many are open,
-//! those that still have to prove it among them. It does not know what is said over them.
+//! and so many more that still have to prove it, of which the one that has waited longest goes when there are too many:
+//! strangers who only wait can not keep nodes out. It does not know what is said over them.
 
+use super::unproven::{Place, Unproven};
 use crate::base::metrics::Metrics;
 use crate::cluster::config::Config;
 use crate::cluster::identity::{Bearer, Identity, Stranger};
@@ -29,8 +31,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 pub(super) struct Gate {
     identity: Identity,
     acceptor: TlsAcceptor,
+    unproven: Arc<Unproven>,
     permits: Arc<Semaphore>,
-    connections_max: usize,
     deadline: Duration,
     metrics: Arc<Metrics>,
 }
@@ -40,6 +42,10 @@ pub(super) struct Gate {
 enum Refused {
     #[error("no certificate came in time")]
     Late,
+    #[error("too many others came after it that had to prove who they are, too")]
+    Crowded,
+    #[error("as many connections of nodes and programs as may be are open")]
+    Full,
     #[error("the handshake failed: {0}")]
     Handshake(#[from] io::Error),
     #[error(transparent)]
@@ -51,8 +57,8 @@ impl Gate {
         Gate {
             acceptor: TlsAcceptor::from(identity.server()),
             identity: identity.clone(),
+            unproven: Arc::new(Unproven::new(config.handshakes_max)),
             permits: Arc::new(Semaphore::new(config.connections_max)),
-            connections_max: config.connections_max,
             deadline: config.handshake_deadline.get(),
             metrics,
         }
@@ -64,36 +70,48 @@ impl Gate {
         socket: TcpListener,
     ) -> impl Stream<Item = Result<Connection, Infallible>> + Send {
         let gate = Arc::new(self);
-        let handshakes_max = gate.connections_max;
-        let permits = gate.permits.clone();
-        let sockets = stream::unfold((socket, permits), async |(socket, permits)| {
-            let accepted = accept(&socket, &permits).await;
-            Some((accepted, (socket, permits)))
-        });
+        // One that goes for the newest is still there until it is looked at.
+        let at_once = gate.unproven.places_max() + 1;
+        let sockets = stream::unfold(socket, async |socket| Some((accept(&socket).await, socket)));
         sockets
-            .map(move |(socket, permit)| gate.clone().admit(socket, permit))
-            .buffer_unordered(handshakes_max)
+            .map(move |accepted| gate.clone().admit(accepted))
+            .buffer_unordered(at_once)
             .filter_map(async |admitted| admitted.map(Ok))
     }
 
-    async fn admit(self: Arc<Self>, socket: TcpStream, permit: OwnedSemaphorePermit) -> Option<Connection> {
-        let from = socket.peer_addr();
-        match self.prove(socket).await {
-            Ok((tls, bearer)) => Some(Connection {
-                arrived: Arrived {
-                    bearer,
-                    address: from.as_ref().ok().copied(),
-                },
-                tls,
-                _permit: permit,
-            }),
-            Err(refused) => {
-                self.metrics.cluster_handshakes_failed.inc();
-                let from = from.map_or(String::new(), |from: SocketAddr| from.to_string());
-                tracing::debug!(from, %refused, "a connection to the cluster listener was closed");
-                None
+    fn admit(self: Arc<Self>, socket: TcpStream) -> impl Future<Output = Option<Connection>> + Send {
+        // It takes its place in the order in which it has come.
+        let place = self.unproven.enter();
+        async move {
+            let from = socket.peer_addr().ok();
+            match self.let_in(socket, from, place).await {
+                Ok(connection) => Some(connection),
+                Err(refused) => {
+                    self.metrics.cluster_handshakes_failed.inc();
+                    let from = from.map(tracing::field::display);
+                    tracing::debug!(from, %refused, "a connection to the cluster listener was closed");
+                    None
+                }
             }
         }
+    }
+
+    async fn let_in(
+        &self,
+        socket: TcpStream,
+        address: Option<SocketAddr>,
+        place: Place,
+    ) -> Result<Connection, Refused> {
+        let (tls, bearer) = tokio::select! {
+            proven = self.prove(socket) => proven?,
+            () = place.taken() => return Err(Refused::Crowded),
+        };
+        let permit = self.permits.clone().try_acquire_owned();
+        Ok(Connection {
+            arrived: Arrived { bearer, address },
+            tls,
+            _permit: permit.map_err(|_| Refused::Full)?,
+        })
     }
 
     async fn prove(&self, socket: TcpStream) -> Result<(TlsStream<TcpStream>, Bearer), Refused> {
@@ -105,14 +123,10 @@ impl Gate {
     }
 }
 
-/// The next socket for which there is room; others are closed at once.
-async fn accept(socket: &TcpListener, permits: &Arc<Semaphore>) -> (TcpStream, OwnedSemaphorePermit) {
+async fn accept(socket: &TcpListener) -> TcpStream {
     loop {
         match socket.accept().await {
-            Ok((accepted, _)) => match permits.clone().try_acquire_owned() {
-                Ok(permit) => return (accepted, permit),
-                Err(_) => tracing::warn!("as many connections to the cluster listener as may be are open"),
-            },
+            Ok((accepted, _)) => return accepted,
             Err(error) => {
                 tracing::warn!(%error, "a connection to the cluster listener can not be accepted");
                 sleep(PAUSE).await;

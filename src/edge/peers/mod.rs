@@ -18,6 +18,7 @@ mod questions;
 mod services;
 #[cfg(test)]
 mod tests;
+mod unproven;
 
 pub(super) use answer::as_origin;
 

@@ -522,6 +522,22 @@ async fn who_shows_no_certificate_is_not_heard() {
 }
 
 #[tokio::test]
+async fn strangers_who_only_wait_keep_no_node_out() {
+    let world = world_with(|config| {
+        config.handshakes_max = 4;
+        config.handshake_deadline = Span::secs(3600);
+    })
+    .await;
+    let mut strangers = Vec::new();
+    for _ in 0..20 {
+        strangers.push(TcpStream::connect(world.member.address).await.unwrap());
+    }
+    let answer = world.ask(world.question(Errand::Relay, "/a.png")).await.unwrap();
+    assert_eq!(answer.status(), StatusCode::OK);
+    until(|| world.metrics.cluster_handshakes_failed.get() >= 16).await;
+}
+
+#[tokio::test]
 async fn a_body_that_was_cut_short_is_an_error_and_stays_one() {
     let world = world_with(|config| config.breaker_failures = 1).await;
     for errand in [Errand::Relay, Errand::Fill] {
