@@ -14,8 +14,8 @@ use std::time::Duration;
 
 const NODES: &[usize] = &[1, 2, 3, 4, 5, 6, 7, 8, 9];
 
-/// In the cluster with divided roles, so many of three nodes answer clients, and the others own all keys.
-const EDGES_OF_THREE: usize = 1;
+/// In the cluster with divided roles, one of so many nodes answers clients, and the others own all keys.
+const NODES_FOR_EACH_EDGE: usize = 3;
 
 const OBJECTS: usize = 2000;
 
@@ -42,6 +42,9 @@ const SETTINGS: Settings = &[
     ("first_byte_deadline", "20s"),
     ("read_deadline", "10s"),
 ];
+
+const EDGE_ALONE: Settings = &[("roles", "[edge]")];
+const CACHE_ALONE: Settings = &[("roles", "[cache]")];
 
 struct Row {
     what: &'static str,
@@ -102,11 +105,15 @@ fn measure(size: usize) -> Vec<Figure> {
 }
 
 fn load(size: usize, pick: Pick) -> Load {
+    load_of(CLIENTS, size, pick)
+}
+
+fn load_of(clients: usize, size: usize, pick: Pick) -> Load {
     Load {
         nodes: &NODES[..size],
         objects: 0..OBJECTS,
         pick,
-        clients: CLIENTS,
+        clients,
         pause: Duration::ZERO,
     }
 }
@@ -266,22 +273,24 @@ fn p99_of(mut latencies: Vec<u32>) -> f64 {
     f64::from(latencies[at.min(latencies.len() - 1)]) / 1000.0
 }
 
-/// Another cluster of as many, in which a node answers clients or owns keys, and does not do both.
+/// Another cluster of as many, in which a node answers clients or owns keys, and does not do both. Each edge has as many
+/// clients, whatever the size: fewer would have it wait for the network more often for as many requests.
 fn roles(size: usize) -> Vec<Figure> {
     let mut costs = [None; 2];
-    if size >= 3 {
-        let edges = size / 3 * EDGES_OF_THREE;
-        let particular: fn(usize) -> Settings = match size {
-            3..6 => |node| role(node, 1),
-            _ => |node| role(node, 3),
+    let edges = size / NODES_FOR_EACH_EDGE;
+    if edges > 0 {
+        let particular = move |node: usize| match node <= edges {
+            true => EDGE_ALONE,
+            false => CACHE_ALONE,
         };
         let mut cluster = Cluster::new(network::direct(), SETTINGS).with_particular(particular);
         cluster.run(&[Operation::Start(size)]);
-        drive(&mut cluster, load(edges, Pick::Zipf), requests());
+        let load = load_of(CLIENTS * edges, edges, Pick::Zipf);
+        drive(&mut cluster, load.clone(), requests());
         let mut of_caches = 0.0;
         let both = cost_of(&mut cluster, &NODES[..size], |cluster| {
             of_caches = cost_of(cluster, &NODES[edges..size], |cluster| {
-                drive(cluster, load(edges, Pick::Zipf), requests());
+                drive(cluster, load, requests());
             });
         });
         costs = [Some(both - of_caches), Some(of_caches)];
@@ -298,11 +307,4 @@ fn roles(size: usize) -> Vec<Figure> {
             "flat",
         ),
     ]
-}
-
-fn role(node: usize, edges: usize) -> Settings {
-    match node <= edges {
-        true => &[("roles", "[edge]")],
-        false => &[("roles", "[cache]")],
-    }
 }

@@ -38,7 +38,7 @@ pub(crate) struct Cluster {
     began: Instant,
     settings: Settings,
     /// Of one node alone.
-    particular: fn(usize) -> Settings,
+    particular: Box<dyn Fn(usize) -> Settings>,
     origin: Arc<Origin>,
     network: Box<dyn Network>,
     directory: Arc<Directory>,
@@ -83,7 +83,7 @@ impl Cluster {
         Cluster {
             began: monotonic(),
             settings,
-            particular: |_| &[],
+            particular: Box::new(|_| &[]),
             directory: Arc::new(Directory::new(origin.clone())),
             origin,
             network,
@@ -95,8 +95,8 @@ impl Cluster {
         }
     }
 
-    pub(crate) fn with_particular(mut self, particular: fn(usize) -> Settings) -> Cluster {
-        self.particular = particular;
+    pub(crate) fn with_particular(mut self, particular: impl Fn(usize) -> Settings + 'static) -> Cluster {
+        self.particular = Box::new(particular);
         self
     }
 
