@@ -3,7 +3,7 @@
 //! Clusters of several sizes are measured one after the other in one run, under the same load; figures are to be read as
 //! ratios between them. Nothing lies between the nodes but the loopback. It judges nothing: goals are beside the figures.
 
-use crate::cluster::{Cluster, Settings, told};
+use crate::cluster::{Cluster, Settings, metric, told};
 use crate::load::{HOST, Load, Pick};
 use crate::network;
 use crate::operation::{Disk, Operation};
@@ -276,7 +276,7 @@ fn p99_of(mut latencies: Vec<u32>) -> f64 {
 /// Another cluster of as many, in which a node answers clients or owns keys, and does not do both. Each edge has as many
 /// clients, whatever the size: fewer would have it wait for the network more often for as many requests.
 fn roles(size: usize) -> Vec<Figure> {
-    let mut costs = [None; 2];
+    let (mut costs, mut relayed) = ([None; 2], None);
     let edges = size / NODES_FOR_EACH_EDGE;
     if edges > 0 {
         let particular = move |node: usize| match node <= edges {
@@ -287,6 +287,7 @@ fn roles(size: usize) -> Vec<Figure> {
         cluster.run(&[Operation::Start(size)]);
         let load = load_of(CLIENTS * edges, edges, Pick::Zipf);
         drive(&mut cluster, load.clone(), requests());
+        let (relays, answered) = (relays_of(&cluster, edges), cluster.directory().answered());
         let mut of_caches = 0.0;
         let both = cost_of(&mut cluster, &NODES[..size], |cluster| {
             of_caches = cost_of(cluster, &NODES[edges..size], |cluster| {
@@ -294,6 +295,8 @@ fn roles(size: usize) -> Vec<Figure> {
             });
         });
         costs = [Some(both - of_caches), Some(of_caches)];
+        let answered = cluster.directory().answered() - answered;
+        relayed = Some((relays_of(&cluster, edges) - relays) / answered as f64);
     }
     vec![
         figure(
@@ -306,5 +309,12 @@ fn roles(size: usize) -> Vec<Figure> {
             costs[1],
             "flat",
         ),
+        figure("requests that a cache answered, roles divided", relayed, ""),
     ]
+}
+
+/// Requests that these edges have passed on; hot ones they answer by themselves.
+fn relays_of(cluster: &Cluster, edges: usize) -> f64 {
+    let relayed = |edge: &usize| metric(cluster.edge(*edge), "aquatint_cluster_forwards_total");
+    NODES[..edges].iter().filter_map(relayed).sum()
 }
