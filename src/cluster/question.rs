@@ -3,14 +3,14 @@
 //! The fields that only nodes say to each other are named here, written and read. Invariants: none of them comes from, or goes
 //! to, a client or an origin ([`strip`]); whatever is read is what was written, or refused. It does not know how they travel.
 
-use crate::base::digest::Hex;
+use crate::base::digest::{Digest, Hex};
 use crate::base::epoch::{Epoch, Incarnation, PurgeIndex};
 use crate::http::reuse;
 use crate::key::KeyName;
 use crate::scope::{Kind, ScopeName, Tags};
 use crate::store::Stamp;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
-use std::fmt::{Display, Write};
+use std::fmt::{Display, Formatter, Write};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -35,6 +35,9 @@ pub const FAILURE: HeaderName = HeaderName::from_static("aquatint-failure");
 pub const REFUSED: HeaderName = HeaderName::from_static("aquatint-refused");
 /// In answers to clients' requests: the key is hot, keep a copy.
 pub const HOT: HeaderName = HeaderName::from_static("aquatint-hot");
+/// In answers to a fill, or after the body of one that was still arriving: BLAKE3-256 of the whole body, in hexadecimal. It is
+/// heeded with a whole 200.
+pub const DIGEST: HeaderName = HeaderName::from_static("aquatint-digest");
 
 /// The protocol that this release speaks. It understands the ones beside it too, so that a cluster can be brought to another
 /// release node by node.
@@ -43,8 +46,8 @@ pub const PROTOCOL_VERSION: u32 = 1;
 /// Tags of one answer, as many as a route may allow; one with more has no stamp, and is not stored by who asked.
 const TAGS_MAX: usize = 10_000;
 
-static FIELDS: [HeaderName; 10] = [
-    ERRAND, LOG, CLIENT, KEY, PROTOCOL, STAMP, AGE, FAILURE, REFUSED, HOT,
+static FIELDS: [HeaderName; 11] = [
+    ERRAND, LOG, CLIENT, KEY, PROTOCOL, STAMP, AGE, FAILURE, REFUSED, HOT, DIGEST,
 ];
 
 /// What a node does for another. None of them is passed on to a third but a relay's miss, as a fill.
@@ -232,16 +235,29 @@ impl Failure {
     }
 }
 
+impl LogPosition {
+    /// As [`LOG`] has it.
+    pub fn parse(text: &str) -> Option<LogPosition> {
+        let (incarnation, applied) = text.split_once(' ')?;
+        Some(LogPosition {
+            incarnation: Incarnation::from_bytes(from_hex(incarnation)?),
+            applied: PurgeIndex::from_number(decimal(applied)?),
+        })
+    }
+}
+
+impl Display for LogPosition {
+    fn fmt(&self, f: &mut Formatter<'_>) -> std::fmt::Result {
+        let LogPosition { incarnation, applied } = self;
+        write!(f, "{} {applied}", Hex(incarnation.as_bytes()))
+    }
+}
+
 impl Fields {
     pub fn write(&self, headers: &mut HeaderMap) {
-        let LogPosition { incarnation, applied } = self.position;
         headers.insert(ERRAND, HeaderValue::from_static(self.errand.word()));
         headers.insert(PROTOCOL, HeaderValue::from(PROTOCOL_VERSION));
-        insert(
-            headers,
-            LOG,
-            &format_args!("{} {applied}", Hex(incarnation.as_bytes())),
-        );
+        insert(headers, LOG, &self.position);
         insert(headers, CLIENT, &self.client);
         insert(headers, KEY, &Hex(self.key.as_bytes()));
     }
@@ -257,13 +273,9 @@ impl Fields {
     }
 
     fn parse(headers: &HeaderMap) -> Option<Fields> {
-        let (incarnation, applied) = only(headers, &LOG)?.split_once(' ')?;
         Some(Fields {
             errand: Errand::of(headers)?,
-            position: LogPosition {
-                incarnation: Incarnation::from_bytes(from_hex(incarnation)?),
-                applied: PurgeIndex::from_number(decimal(applied)?),
-            },
+            position: LogPosition::parse(only(headers, &LOG)?)?,
             client: only(headers, &CLIENT)?.parse().ok()?,
             key: KeyName::from_bytes(from_hex(only(headers, &KEY)?)?),
         })
@@ -291,6 +303,10 @@ pub fn write_age(headers: &mut HeaderMap, age: Duration) {
 /// How old an answer is that comes from a store.
 pub fn age(headers: &HeaderMap) -> Option<Duration> {
     only(headers, &AGE).and_then(decimal).map(Duration::from_millis)
+}
+
+pub fn write_digest(headers: &mut HeaderMap, digest: &Digest) {
+    insert(headers, DIGEST, digest);
 }
 
 /// Says by which purges an answer is known, unless it has more tags than can be said.

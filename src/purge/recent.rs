@@ -68,6 +68,11 @@ impl Recent {
         self.latest.send_replace(index);
     }
 
+    /// The entry purges nothing.
+    pub(super) fn pass_over(&self, index: PurgeIndex) {
+        self.latest.send_replace(index);
+    }
+
     /// Entries up to `index` were applied as a whole, and can not be told one by one.
     pub(super) fn skip_to(&self, index: PurgeIndex) {
         let mut kept = self.kept.lock();
@@ -108,6 +113,16 @@ impl Kept {
 mod tests {
     use super::super::order::{Mode, Purge, PurgeId, Recall};
     use super::*;
+
+    #[test]
+    fn an_entry_that_purges_nothing_is_heard_of_too() {
+        let recent = Recent::new(10);
+        let mut latest = recent.latest();
+        recent.pass_over(PurgeIndex::from_number(7));
+        assert!(latest.has_changed().unwrap());
+        assert_eq!(latest.borrow_and_update().number(), 7);
+        assert_eq!(recent.since(PurgeIndex::from_number(1)), Ok(Vec::new()));
+    }
     use crate::base::clock::Timestamp;
 
     fn batch(scopes: usize) -> Batch {

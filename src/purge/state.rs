@@ -135,6 +135,7 @@ impl State {
     /// An entry of the log that purges nothing.
     pub fn pass_over(&mut self, index: PurgeIndex) {
         self.publish(index, None);
+        self.recent.pass_over(index);
     }
 
     /// Others hear of it when it is in the tables.

@@ -64,7 +64,7 @@ impl Body {
     }
 
     /// Of a body that has come whole, where that is known.
-    pub(super) fn digest(&self) -> Option<Digest> {
+    pub(crate) fn digest(&self) -> Option<Digest> {
         match self {
             Body::Flight(ticket) => ticket.digest(),
             _ => None,

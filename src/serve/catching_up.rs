@@ -6,10 +6,7 @@ use super::Engine;
 use crate::base::epoch::PurgeIndex;
 use crate::cluster::question::{LogPosition, Refusal};
 use std::time::Duration;
-use tokio::time::{sleep, timeout};
-
-/// Purges arrive of themselves, and an index that is ahead is rare: it is looked at so often.
-const PAUSE: Duration = Duration::from_millis(2);
+use tokio::time::timeout;
 
 impl Engine {
     /// Where this node is in the log of purges.
@@ -29,13 +26,21 @@ impl Engine {
         if self.is_retired() {
             return Err(Refusal::Leaving);
         }
-        let reached = async {
-            while self.stands_at(asked)? < asked.applied {
-                sleep(PAUSE).await;
-            }
-            Ok(())
-        };
-        timeout(patience, reached).await.unwrap_or(Err(Refusal::Behind))
+        if self.stands_at(asked)? >= asked.applied {
+            return Ok(());
+        }
+        timeout(patience, self.reach(asked))
+            .await
+            .unwrap_or(Err(Refusal::Behind))
+    }
+
+    async fn reach(&self, asked: LogPosition) -> Result<(), Refusal> {
+        let mut progress = self.purges.watch();
+        // What comes after it was looked at wakes it.
+        while self.stands_at(asked)? < asked.applied {
+            progress.changed().await.map_err(|_| Refusal::Behind)?;
+        }
+        Ok(())
     }
 
     fn stands_at(&self, asked: LogPosition) -> Result<PurgeIndex, Refusal> {

@@ -15,6 +15,7 @@ use super::source::Piece;
 use super::trip::Extent;
 use crate::base::clock;
 use crate::base::digest::Hasher;
+use crate::base::metrics::HotCopyResult;
 use crate::http::alternates::Known;
 use crate::http::conditional::{Validators, updated_by_304};
 use crate::http::freshness::Lifetime;
@@ -120,6 +121,8 @@ impl Fill {
     fn put(&self, key: &CacheKey, entry: Entry, chunks: &[Bytes]) {
         self.store(key, entry, |store, entry| {
             store.put(key, entry, chunks);
+            let copies = &self.fills.copies;
+            copies.filled(&self.url.name(), HotCopyResult::Stored);
         });
     }
 

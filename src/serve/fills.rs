@@ -12,7 +12,7 @@ use super::invalidations::Invalidations;
 use super::minimum::BEHIND;
 use super::neighbours::Neighbours;
 use super::validity::standing;
-use crate::base::metrics::Metrics;
+use crate::base::metrics::{HotCopyResult, Metrics};
 use crate::key::without_query;
 use crate::purge::Purges;
 use crate::purge::table::Standing;
@@ -69,6 +69,8 @@ impl Fills {
         self.tracker.spawn(async move {
             if let Err(failure) = fill.run().await {
                 tracing::debug!(key = without_query(fill.key.text()), %failure, "fill failed");
+                let copies = &fill.fills.copies;
+                copies.filled(&fill.url.name(), HotCopyResult::Failed);
                 fill.landing.fail(failure);
             }
         });

@@ -4,7 +4,7 @@
 //! 2. look the entry up, memory first, then SSD; where the URL's responses vary, by what the request selects; what a purge
 //!    covers is not there, or has to be confirmed;
 //! 3. fresh enough for this request: answer. Stale within its window: answer, refresh once behind;
-//! 4. where the key is other nodes', one of them answers in this one's place;
+//! 4. where the key is other nodes', or this one has no lease, one of them answers in this one's place;
 //! 5. otherwise one flight for each key asks the origin, or the key's primary, and everybody who waits reads from it while it
 //!    arrives;
 //! 6. the complete body is stored. What may not be shared goes straight through;
@@ -79,6 +79,7 @@ use http::StatusCode;
 use indexes::selected_key;
 use invalidations::Era;
 use look_up::{Found, Held, Taking, Whole, look_up};
+use neighbours::Lease;
 pub(crate) use neighbours::Neighbours;
 pub(crate) use request::{AskedBy, Request};
 use route::{Caching, Routes};
@@ -147,16 +148,19 @@ impl Engine {
     /// stand in.
     pub(crate) async fn serve(&self, request: &Request<'_>, hints: &Hints) -> Result<Answer, Unserved> {
         let routes = self.routes.load_full();
-        let may_serve = self.purges.may_serve();
+        let lease = Lease::of(&self.purges);
         let trip = Trip::set_out(&routes, request, self.purges.epoch())?;
         let answer = match (request.reads(), routes.caching(trip.route)) {
             (false, _) => Ok(Answer::Pass(trip.pass_order(&self.name, Why::Method))),
             (true, Caching::Off) => Ok(self.pass_order(&trip, Why::Bypass)),
-            (true, Caching::On) => match self.relayed(&trip).await {
-                Some(served) => Ok(Answer::Served(served)),
-                // Of what others have purged nothing is known.
-                None if !may_serve => Ok(self.pass_order(&trip, Why::Bypass)),
-                None => self.serve_cached(&trip, hints).await,
+            (true, Caching::On) => match self.relayed(&trip, lease).await {
+                Ok(Some(served)) => Ok(Answer::Served(served)),
+                Ok(None) => match lease {
+                    Lease::Held => self.serve_cached(&trip, hints).await,
+                    // Of what others have purged nothing is known.
+                    Lease::Lapsed => Ok(self.pass_order(&trip, Why::Bypass)),
+                },
+                Err(error) => Err(error),
             },
         };
         answer.map_err(|error| error.on(trip.route))

@@ -1,6 +1,6 @@
 //! What a program hands in to be stored, as an origin's answer would be.
 //!
-//! 1. the epoch is taken, then the response is judged by its route's policy;
+//! 1. the epoch is taken, that of the node that took it in where it is lower, then the response is judged by its route's policy;
 //! 2. its body comes in full, of the length and the digest that were declared;
 //! 3. it is stored as a fill stores ([`super::commit`]).
 //!
@@ -16,8 +16,10 @@ use super::trip::{Extent, Trip};
 use super::{Engine, FlightFailure, Request, ServeError};
 use crate::base::clock;
 use crate::base::digest::Digest;
+use crate::base::epoch::Epoch;
 use crate::cluster::Cluster;
 use crate::cluster::member::Member;
+use crate::cluster::question::LogPosition;
 use crate::http::freshness::Exchange;
 use crate::upstream::{Elsewhere, OriginBody, OriginResponse};
 use http::{HeaderMap, StatusCode};
@@ -30,6 +32,8 @@ pub(crate) struct Handed<B> {
     pub(crate) headers: HeaderMap,
     /// Of the body, in bytes.
     pub(crate) length: u64,
+    /// Where the node was in the log of purges that took it in: this one, or one that has passed it on.
+    pub(crate) taken_in_at: LogPosition,
     pub(crate) body: B,
 }
 
@@ -44,6 +48,8 @@ pub(crate) enum NotPut {
     Uncached,
     #[error("a response of status {0} can not be stored as a whole one")]
     Status(StatusCode),
+    #[error("the node that took it in follows another log of purges")]
+    OtherLog,
     #[error("the response varies by request headers, and which it answers is not said")]
     Varies,
     #[error("the route's policy does not let it be stored: {0}")]
@@ -84,7 +90,7 @@ impl Engine {
     ) -> Result<Digest, NotPut> {
         let routes = self.routes.load_full();
         // Before anything of the response is looked at.
-        let epoch = self.purges.epoch();
+        let epoch = self.epoch_of(handed.taken_in_at)?;
         let trip = Trip::set_out(&routes, request, epoch).map_err(|unserved| unserved.error)?;
         if trip.wish().is_some() {
             return Err(NotPut::Variant);
@@ -93,6 +99,15 @@ impl Engine {
             return Err(NotPut::Uncached);
         }
         self.put_fill(&trip).take_handed(answer_of(handed)?).await
+    }
+
+    /// The lower one: a purge that either node may have been told of on the way wins.
+    fn epoch_of(&self, taken_in_at: LogPosition) -> Result<Epoch, NotPut> {
+        let own = self.log_position();
+        match taken_in_at.incarnation == own.incarnation {
+            true => Ok(Epoch::at(own.applied.min(taken_in_at.applied))),
+            false => Err(NotPut::OtherLog),
+        }
     }
 
     fn put_fill(&self, trip: &Trip<'_>) -> Fill {
@@ -126,6 +141,7 @@ fn answer_of<B: Elsewhere + 'static>(handed: Handed<B>) -> Result<OriginResponse
         headers,
         length,
         body,
+        taken_in_at: _,
     } = handed;
     let is_whole = status.as_u16() >= 200 && !matches!(status.as_u16(), 206 | 304);
     if !is_whole {

@@ -225,7 +225,7 @@ metrics! {
     cluster_fills: Family<FillFrom, IntCounter> = "aquatint_cluster_fills_total" ["from"],
     /// Copies of what was stored here for other owners, by what became of them.
     cluster_pushes: Family<PushResult, IntCounter> = "aquatint_cluster_pushes_total" ["result"],
-    /// Copies of other nodes that were refused because they were malformed, or their bytes not what they were said to be.
+    /// Copies and answers of other nodes that were refused: malformed, or of other bytes than was said.
     cluster_corrupt_copies: IntCounter = "aquatint_cluster_corrupt_copies_total" [],
     /// Bytes of copies that wait to be pushed to other owners.
     cluster_push_queue_bytes: IntGauge = "aquatint_cluster_push_queue_bytes" [],

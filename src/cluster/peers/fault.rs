@@ -1,7 +1,7 @@
 //! What went wrong with a question that was sent, and whether it speaks against the peer.
 //!
-//! Invariant: a peer that resets one stream lives: most likely an origin has cut a body short that the peer was passing on. It
-//! does not know what is done about it.
+//! Invariant: a peer that resets one stream lives: most likely an origin has cut a body short that the peer was passing on. So
+//! does one that lets a question wait over a connection that is open. It does not know what is done about it.
 
 use super::PeerError;
 use crate::base::breaker::Verdict;
@@ -27,6 +27,15 @@ impl Fault {
         match is_reset_by_peer(error) {
             true => Fault::reset(error),
             false => PeerError::BrokenOff(told(error)).into(),
+        }
+    }
+
+    /// In vain, over a connection that is open. Pings close that of a peer that hangs, and all that waits there then fails and
+    /// counts; one that answers them waits for an origin, of whose slowness the peer's breaker knows nothing.
+    pub(super) fn waited() -> Self {
+        Fault {
+            error: PeerError::Deadline,
+            verdict: Verdict::Abandoned,
         }
     }
 

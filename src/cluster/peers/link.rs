@@ -79,6 +79,11 @@ impl Link {
         self.open.lock().clone()
     }
 
+    pub(super) fn is_open(&self) -> bool {
+        self.forget_closed();
+        self.open.lock().is_some()
+    }
+
     fn forget_closed(&self) {
         self.open.lock().take_if(|sender| sender.is_closed());
     }

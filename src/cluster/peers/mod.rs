@@ -31,6 +31,10 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tonic::transport::Channel;
 
+/// An owner that is asked in a client's place may have to ask the primary, and be told that it waits too long: who waits for it
+/// waits so much longer, and hears why instead of guessing.
+const RELAY_MARGIN: Duration = Duration::from_secs(2);
+
 /// Why a peer gave no answer.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum PeerError {
@@ -91,9 +95,9 @@ impl Peers {
         let began = clock::monotonic();
         let method = question.method().clone();
         let asked = peer.ask(&self.0.dialer, question.map(|()| Default::default()));
-        let answered = match timeout(self.0.limits.first_byte_deadline, asked).await {
+        let answered = match timeout(self.0.limits.first_byte_deadline(errand), asked).await {
             Ok(answered) => answered,
-            Err(_) => Err(PeerError::Deadline.into()),
+            Err(_) => Err(peer.late()),
         };
         let answer = answered.map_err(|fault| turn.fail(fault))?;
         let seconds = (clock::monotonic() - began).as_secs_f64();
@@ -149,6 +153,13 @@ impl Peers {
 }
 
 impl Limits {
+    fn first_byte_deadline(&self, errand: QuestionErrand) -> Duration {
+        match errand {
+            QuestionErrand::Relay => self.first_byte_deadline + RELAY_MARGIN,
+            QuestionErrand::Fill | QuestionErrand::Look => self.first_byte_deadline,
+        }
+    }
+
     fn new(config: &Config) -> Self {
         Limits {
             connections: config.connections.max(1),
@@ -182,5 +193,18 @@ pub fn label(errand: Errand) -> QuestionErrand {
         Errand::Relay => QuestionErrand::Relay,
         Errand::Fill => QuestionErrand::Fill,
         Errand::Look => QuestionErrand::Look,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_waits_for_an_owner_hears_that_it_has_waited_too_long_for_another() {
+        let limits = Limits::new(&Config::default());
+        let [relay, fill] =
+            [QuestionErrand::Relay, QuestionErrand::Fill].map(|errand| limits.first_byte_deadline(errand));
+        assert!(relay > fill);
     }
 }

@@ -62,6 +62,14 @@ impl Peer {
         link.ask(dialer, self.address, question).await
     }
 
+    /// It did not answer in time.
+    pub(super) fn late(&self) -> Fault {
+        match self.links.iter().any(Link::is_open) {
+            true => Fault::waited(),
+            false => PeerError::Deadline.into(),
+        }
+    }
+
     pub(super) fn channel(&self, dialer: &Arc<Dialer>) -> Channel {
         self.channel.get_or_init(|| dialer.channel(self.address)).clone()
     }
@@ -115,12 +123,25 @@ impl Turn {
         Ok(turn)
     }
 
+    pub(super) fn errand(&self) -> QuestionErrand {
+        self.errand
+    }
+
+    pub(super) fn late(&self) -> Fault {
+        self.peer.late()
+    }
+
+    /// What came of it has other bytes than it says.
+    pub(super) fn count_corrupt(&self) {
+        self.metrics.cluster_corrupt_copies.inc();
+    }
+
     /// What has become of it so far.
     pub(super) fn settle(&mut self, verdict: Verdict) {
         if let Some(admission) = self.admission {
             self.peer.settle(admission, verdict);
         }
-        if matches!(verdict, Verdict::Finished | Verdict::Failed) {
+        if verdict != Verdict::Answered {
             self.admission = None;
         }
     }

@@ -148,10 +148,13 @@ impl Admin {
             true => {
                 nodes.cluster.drain().await;
                 if !was_draining {
-                    self.hand_over(nodes.hand_over_deadline);
+                    self.engine.begin_hand_over(nodes.hand_over_deadline);
                 }
             }
-            false => nodes.cluster.resume().await,
+            false => {
+                self.engine.copies().end_hand_over();
+                nodes.cluster.resume().await;
+            }
         }
         tracing::info!(draining = drain.drain, "this node was told whether to own keys");
         Ok(DrainTold {
@@ -159,11 +162,6 @@ impl Admin {
             draining: drain.drain,
             changed: was_draining != drain.drain,
         })
-    }
-
-    fn hand_over(&self, deadline: Duration) {
-        let engine = self.engine.clone();
-        tokio::spawn(async move { engine.hand_over(deadline).await });
     }
 
     fn nodes(&self) -> Result<&Nodes, Refusal> {

@@ -5,7 +5,7 @@
 
 use crate::cluster::question::{self, Errand, Failure, Refusal};
 use crate::edge::respond::{Manner, Reply};
-use crate::serve::{FlightFailure, ServeError, Served, Unserved};
+use crate::serve::{FlightFailure, Head, ServeError, Served, Unserved};
 use crate::upstream::OriginError;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
@@ -17,11 +17,15 @@ enum Ending {
     Refused(Refusal),
 }
 
-/// A served response, for a cache that takes it as the origin's: its age, and by which purges it is known.
+/// A served response, for a cache that takes it as the origin's: its age, by which purges it is known, and its body's digest
+/// where that is known before the body is sent.
 pub(in crate::edge) fn as_origin(served: &Served, headers: &mut HeaderMap) {
     question::strip(headers);
     if let Some(stamp) = served.head.stamp_for_others() {
         question::write_stamp(headers, stamp);
+    }
+    if let Head::Stored(entry) = &served.head {
+        question::write_digest(headers, &entry.body.digest);
     }
     if let Some(age) = served.age {
         question::write_age(headers, age);

@@ -4,10 +4,12 @@
 //! stays counted until its body has ended or the other has gone. It does not know HTTP/2.
 
 use crate::base::metrics::Raised;
+use crate::cluster::question;
 use crate::edge::respond::Payload;
 use crate::serve::body::{Body as Source, BodyError};
 use bytes::Bytes;
 use futures::stream;
+use http::HeaderMap;
 use http_body::Frame;
 use http_body_util::StreamBody;
 use std::collections::VecDeque;
@@ -32,12 +34,21 @@ pub(super) struct UnderWay {
     pub(super) _raised: Raised,
 }
 
+/// What follows a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Closing {
+    Nothing,
+    /// The whole body's digest, where it was not known before.
+    Digest,
+}
+
 /// What is still to be sent.
 struct Pieces<U> {
     steps: VecDeque<Step>,
     source: Source,
     /// The rest of what has been read.
     ready: Bytes,
+    closing: Closing,
     _under_way: U,
 }
 
@@ -51,7 +62,7 @@ enum Step {
 }
 
 /// What is under way for as long as the body is, goes with it.
-pub(super) fn body_of<U: Send + 'static>(payload: Payload, under_way: U) -> Body {
+pub(super) fn body_of<U: Send + 'static>(payload: Payload, closing: Closing, under_way: U) -> Body {
     let (source, steps) = match payload {
         Payload::None => return Body::empty(),
         Payload::Text(text) => (Source::Empty, VecDeque::from([Step::Bytes(text)])),
@@ -64,20 +75,23 @@ pub(super) fn body_of<U: Send + 'static>(payload: Payload, under_way: U) -> Body
                 };
                 [Step::Bytes(part.preamble.clone()), range]
             });
-            let closing = Step::Bytes(parts.closing().clone());
-            (body, steps.chain([closing]).collect())
+            let last = Step::Bytes(parts.closing().clone());
+            (body, steps.chain([last]).collect())
         }
     };
     let pieces = Pieces {
         steps,
         source,
         ready: Bytes::new(),
+        closing,
         _under_way: under_way,
     };
     let frames = stream::unfold(Some(pieces), async |pieces| {
         let mut pieces = pieces?;
         match pieces.next().await {
-            Ok(None) => None,
+            Ok(None) => pieces
+                .trailers()
+                .map(|trailers| (Ok(Frame::trailers(trailers)), None)),
             Ok(Some(bytes)) => Some((Ok(Frame::data(bytes)), Some(pieces))),
             Err(error) => {
                 tracing::warn!(%error, "an answer to another node broke off");
@@ -98,6 +112,16 @@ impl<U> Pieces<U> {
         }
         let length = self.ready.len().min(PIECE_BYTES);
         Ok(Some(self.ready.split_to(length)))
+    }
+
+    fn trailers(&self) -> Option<HeaderMap> {
+        let digest = match self.closing {
+            Closing::Nothing => None,
+            Closing::Digest => self.source.digest(),
+        }?;
+        let mut trailers = HeaderMap::new();
+        question::write_digest(&mut trailers, &digest);
+        Some(trailers)
     }
 
     /// The next bytes, never empty.

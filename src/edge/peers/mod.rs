@@ -7,6 +7,8 @@
 //! Invariant: nothing is read from who has not proven to be of this cluster. It does not know who is in the cluster.
 
 mod answer;
+#[cfg(test)]
+mod asking_tests;
 mod body;
 mod cache;
 mod incoming;

@@ -6,7 +6,7 @@
 
 use super::Process;
 use super::answer::unserved;
-use super::body::{UnderWay, body_of};
+use super::body::{Closing, UnderWay, body_of};
 use crate::base::clock;
 use crate::base::metrics::Raised;
 use crate::cluster::config::Config;
@@ -24,7 +24,7 @@ use crate::trace::{Span, attribute};
 use crate::upstream::Bodiless;
 use http::request::Parts;
 use http::uri::Uri;
-use http::{HeaderMap, HeaderValue, Method, Response, Version, header};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, Version, header};
 use std::time::Duration;
 use tonic::body::Body;
 
@@ -79,12 +79,19 @@ impl Questions {
             return Err(Refusal::Leaving);
         }
         let engine = &self.process.engine;
+        // Who asks need not wait for what no lease will follow; and it may have run out meanwhile.
+        self.has_lease()?;
         engine.catch_up(fields.position, self.log_patience).await?;
-        if !self.process.purges.may_serve() {
-            return Err(Refusal::Behind);
-        }
+        self.has_lease()?;
         self.process.metrics.cluster_answers[label(fields.errand)].inc();
         Ok(taken)
+    }
+
+    fn has_lease(&self) -> Result<(), Refusal> {
+        match self.process.purges.may_serve() {
+            true => Ok(()),
+            false => Err(Refusal::Behind),
+        }
     }
 
     async fn reply(&self, taken: Taken, root: &mut Span) -> Result<Reply, Refusal> {
@@ -204,7 +211,12 @@ fn respond(reply: Reply, under_way: UnderWay) -> Response<Body> {
         payload,
         ..
     } = reply;
-    let mut response = Response::new(body_of(payload, under_way));
+    let closing = match status {
+        StatusCode::OK => Closing::Digest,
+        // The digest is the whole's.
+        _ => Closing::Nothing,
+    };
+    let mut response = Response::new(body_of(payload, closing, under_way));
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     response

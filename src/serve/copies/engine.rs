@@ -8,6 +8,7 @@ use crate::key::{CacheKey, KeyName};
 use crate::serve::Engine;
 use crate::serve::route::Route;
 use bytes::Bytes;
+use std::sync::Arc;
 use std::time::Duration;
 
 impl Home {
@@ -58,9 +59,20 @@ impl Engine {
         }
     }
 
-    /// Gives what is here to those who own it without this node.
+    /// As [`Engine::hand_over`], behind, until [`Copies::end_hand_over`].
+    pub(crate) fn begin_hand_over(self: &Arc<Self>, deadline: Duration) {
+        let engine = self.clone();
+        let giving = async move {
+            let copies = &engine.fills.copies;
+            copies.hand_over(|key| engine.home(key), deadline).await;
+        };
+        self.fills.copies.hand_over_behind(giving);
+    }
+
+    /// Gives what is here to those who own it without this node; what was begun behind ends.
     pub(crate) async fn hand_over(&self, deadline: Duration) {
         let copies = &self.fills.copies;
+        copies.end_hand_over();
         copies.hand_over(|key| self.home(key), deadline).await;
     }
 }

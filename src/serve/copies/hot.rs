@@ -78,8 +78,14 @@ impl HotKeys {
             hits: AtomicU64::new(0),
         };
         keys.insert(home.url, Arc::new(key));
-        self.metrics.cluster_hot_copies[HotCopyResult::Stored].inc();
         self.put(keys);
+    }
+
+    /// What has become of a copy that was to be kept, if the key is one of another node's that is hot.
+    pub(super) fn tell(&self, url: &KeyName, result: HotCopyResult) {
+        if self.is_hot(url, clock::monotonic()) {
+            self.metrics.cluster_hot_copies[result].inc();
+        }
     }
 
     pub(super) fn is_hot(&self, url: &KeyName, now: Instant) -> bool {

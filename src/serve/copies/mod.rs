@@ -28,7 +28,7 @@ pub(crate) use receive::{Receiver, Refusal};
 pub(crate) use report::REPORT_KEYS_MAX;
 
 use crate::base::clock;
-use crate::base::metrics::{Metrics, Observer};
+use crate::base::metrics::{HotCopyResult, Metrics, Observer};
 use crate::cluster::config::Config;
 use crate::cluster::hot::{Heat, TICK, Temperature};
 use crate::cluster::member::{Member, NodeId};
@@ -45,6 +45,7 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use tokio_util::task::AbortOnDropHandle;
 
 /// A cheap handle to the copies of this node; of a node alone there are none.
 #[derive(Clone)]
@@ -54,6 +55,8 @@ pub(crate) struct Copies(Option<Arc<Open>>);
 struct Open {
     shared: Arc<Shared>,
     tasks: Mutex<JoinSet<()>>,
+    /// What gives this node's keys away, while it drains.
+    handing_over: Mutex<Option<AbortOnDropHandle<()>>>,
 }
 
 /// What the tasks need too.
@@ -121,6 +124,7 @@ impl Copies {
         let open = Arc::new(Open {
             shared,
             tasks: Mutex::new(tasks),
+            handing_over: Mutex::default(),
         });
         let observer = Arc::downgrade(&open);
         metrics.observed_by(observer);
@@ -149,6 +153,13 @@ impl Copies {
     pub(crate) fn heard_hot(&self, home: &Home) {
         if let Some(shared) = self.shared() {
             shared.hot.hear(home, clock::monotonic());
+        }
+    }
+
+    /// A fill for a key has come to its end here; where it is another node's that is hot, it was to be a copy.
+    pub(crate) fn filled(&self, url: &KeyName, result: HotCopyResult) {
+        if let Some(shared) = self.shared() {
+            shared.hot.tell(url, result);
         }
     }
 
@@ -217,8 +228,23 @@ impl Copies {
         }
     }
 
+    /// Has `work` done behind, until it has come to its end or [`Copies::end_hand_over`] comes.
+    pub(crate) fn hand_over_behind(&self, work: impl Future<Output = ()> + Send + 'static) {
+        if let Some(open) = &self.0 {
+            *open.handing_over.lock() = Some(AbortOnDropHandle::new(tokio::spawn(work)));
+        }
+    }
+
+    /// Nothing more is given away behind.
+    pub(crate) fn end_hand_over(&self) {
+        if let Some(open) = &self.0 {
+            open.handing_over.lock().take();
+        }
+    }
+
     /// Pushes and reports end; what waits is not sent.
     pub(crate) async fn close(&self) {
+        self.end_hand_over();
         if let Some(open) = &self.0 {
             let mut tasks = std::mem::take(&mut *open.tasks.lock());
             tasks.shutdown().await;

@@ -6,7 +6,7 @@ use super::scripted::{Node, Way, Wire, home, member};
 use super::{Copies, Keeping};
 use crate::base::clock::{self, Timestamp};
 use crate::base::epoch::{Epoch, Incarnation};
-use crate::base::metrics::{Metrics, PurgeWay, PushResult};
+use crate::base::metrics::{HotCopyResult, Metrics, PurgeWay, PushResult};
 use crate::base::units::{ByteSize, Span};
 use crate::cluster::config::Config;
 use crate::cluster::hot::Temperature;
@@ -22,6 +22,8 @@ use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -409,6 +411,41 @@ async fn a_node_that_leaves_gives_what_it_has_the_hottest_first_and_no_more_than
     let given = (0..20).filter(|number| heir.shared.store.entry(&key(*number)).is_some());
     assert_eq!(given.count(), 9);
     assert_eq!(leaving.metrics.cluster_handed_over.get(), 9);
+}
+
+#[tokio::test]
+async fn what_is_given_away_behind_ends_when_the_node_stays_and_when_it_stops() {
+    let two = Two::new().await;
+    let giving = || {
+        let (held, gone) = oneshot::channel::<()>();
+        two.one.copies.hand_over_behind(async move {
+            let _held = held;
+            std::future::pending().await
+        });
+        gone
+    };
+    let ended = async |gone: oneshot::Receiver<()>| timeout(PATIENCE, gone).await.expect("it ends").is_err();
+    let gone = giving();
+    two.one.copies.end_hand_over();
+    assert!(ended(gone).await);
+    let gone = giving();
+    let again = giving();
+    assert!(ended(gone).await, "one at a time");
+    two.one.copies.close().await;
+    assert!(ended(again).await);
+}
+
+#[tokio::test]
+async fn only_what_becomes_of_hot_keys_of_other_nodes_counts_as_hot_copies() {
+    let two = Two::new().await;
+    let counted = |result| two.two.metrics.cluster_hot_copies[result].get();
+    two.two.copies.filled(&key(1).name(), HotCopyResult::Stored);
+    two.two.copies.heard_hot(&home(&key(1)));
+    assert_eq!(counted(HotCopyResult::Stored), 0);
+    two.two.copies.filled(&key(1).name(), HotCopyResult::Failed);
+    two.two.copies.filled(&key(1).name(), HotCopyResult::Stored);
+    assert_eq!(counted(HotCopyResult::Stored), 1);
+    assert_eq!(counted(HotCopyResult::Failed), 1);
 }
 
 #[tokio::test]

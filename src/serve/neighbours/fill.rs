@@ -60,7 +60,13 @@ impl Fill {
                     Understood::OriginFailed(error) => return Some(Err(error.into())),
                 },
                 // It lives, and waits for the origin: so would the next.
-                Err(PeerError::Deadline) if errand == Errand::Fill => return Some(Err(late())),
+                Err(PeerError::Deadline) if errand == Errand::Fill => {
+                    return Some(Err(told(Failure::Late).into()));
+                }
+                // The next would have the origin cut another body short.
+                Err(PeerError::BrokenOff(_)) if errand == Errand::Fill => {
+                    return Some(Err(told(Failure::Disconnected).into()));
+                }
                 Err(error) => neighbours.tell(&member, &error),
             }
         }
@@ -91,25 +97,19 @@ impl Fill {
     }
 }
 
-fn late() -> FlightFailure {
-    let failure = Failure::Late;
-    let error = OriginError::ToldByPeer {
+fn told(failure: Failure) -> OriginError {
+    OriginError::ToldByPeer {
         status: failure.status(),
         kind: failure.kind(),
         reason: failure.to_string().into(),
-    };
-    error.into()
+    }
 }
 
 fn understand(answer: Response<PeerBody>, began: Timestamp) -> Understood {
     let (parts, body) = answer.into_parts();
     let mut headers = parts.headers;
     if let Some(failure) = Failure::of(&headers) {
-        return Understood::OriginFailed(OriginError::ToldByPeer {
-            status: failure.status(),
-            kind: failure.kind(),
-            reason: failure.to_string().into(),
-        });
+        return Understood::OriginFailed(told(failure));
     }
     if !headers.contains_key(question::STAMP) {
         headers.insert(question::STAMP, UNSTAMPED);

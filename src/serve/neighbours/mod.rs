@@ -1,7 +1,7 @@
 //! The other nodes, as the path of a request asks them: whose a key is, who answers in this node's place, who is asked in the
 //! origin's.
 //!
-//! 1. a client's request for what others own is relayed to one of its owners, whole (`relay`);
+//! 1. a client's request for what others own is relayed to one of its owners, whole (`relay`); without a lease every one is;
 //! 2. whoever serves a key without having it asks the key's primary in the origin's place (`fill`);
 //! 3. nobody passes on what another node has passed on: a relay's miss is a fill, and a fill asks the origin.
 //!
@@ -60,6 +60,22 @@ pub(crate) enum Asks {
     OwnerBefore,
     /// The key's primary.
     Primary,
+}
+
+/// Whether this node may serve what it has stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lease {
+    Held,
+    Lapsed,
+}
+
+impl Lease {
+    pub(super) fn of(purges: &Purges) -> Self {
+        match purges.may_serve() {
+            true => Lease::Held,
+            false => Lease::Lapsed,
+        }
+    }
 }
 
 /// The nodes that may answer in this one's place.
@@ -123,23 +139,26 @@ impl Neighbours {
     }
 
     /// Who is asked in this node's place, in order; `None` where it is an owner itself, or there is none.
-    fn owners_elsewhere(&self, trip: &Trip<'_>) -> Option<Elsewhere> {
+    fn elsewhere(&self, trip: &Trip<'_>, lease: Lease) -> Option<Elsewhere> {
         let view = self.cluster.view();
         let wanted = self.wanted(&trip.target.key, trip.route);
         let here = view.ring.position(&view.own);
         let owners = view.ring.owners(&wanted, self.bound.replication);
-        if here.is_some_and(|here| owners.contains(here)) {
-            return None;
-        }
-        let choice = self
-            .bound
-            .choose(&view.ring, &view.loads, &wanted, self.draws.draw());
-        let order: Vec<u16> = choice
-            .order
-            .iter()
-            .take_while(|position| Some(*position) != here)
-            .take(ASKED_MAX)
-            .collect();
+        let order: Vec<u16> = match lease {
+            Lease::Held if here.is_some_and(|here| owners.contains(here)) => return None,
+            Lease::Held => {
+                let draw = self.draws.draw();
+                let choice = self.bound.choose(&view.ring, &view.loads, &wanted, draw);
+                let before = choice.order.iter().take_while(|position| Some(*position) != here);
+                before.take(ASKED_MAX).collect()
+            }
+            // What it owns it may not serve either, and whoever has a lease answers rightly.
+            Lease::Lapsed => {
+                let all = view.ring.candidates(&wanted);
+                let others = all.iter().filter(|position| Some(*position) != here);
+                others.take(ASKED_MAX).collect()
+            }
+        };
         (!order.is_empty()).then_some(Elsewhere { view, owners, order })
     }
 

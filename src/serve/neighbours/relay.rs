@@ -1,14 +1,14 @@
 //! A client's request that another node answers in this one's place: its answer goes on as it is.
 //!
-//! Invariant: what a client hears is what the owner would have told it; when none of the owners answers, this node does. It
-//! does not know what owners do.
+//! Invariant: what a client hears is what the owner would have told it; when none of the owners answers, this node does. An
+//! answer that breaks off is one: nobody else is asked. It does not know what owners do.
 
-use super::Neighbours;
 use super::fill::{FromPeer, length};
+use super::{Elsewhere, Lease, Neighbours};
 use crate::base::clock;
 use crate::base::metrics::{ForwardResult, Outcome};
 use crate::cluster::load::Underway;
-use crate::cluster::peers::PeerBody;
+use crate::cluster::peers::{PeerBody, PeerError};
 use crate::cluster::question::{self, Errand};
 use crate::http::cache_status::{CacheStatus, Collapsed, Stored, Why};
 use crate::http::hop::{X_REQUEST_ID, strip_hop_by_hop};
@@ -18,41 +18,60 @@ use crate::serve::copies::Home;
 use crate::serve::route::Versioning;
 use crate::serve::served::{Head, PassedHead, Served};
 use crate::serve::trip::Trip;
-use crate::serve::{AskedBy, Engine};
-use crate::upstream::OriginBody;
+use crate::serve::{AskedBy, Engine, ServeError};
+use crate::upstream::{OriginBody, OriginError};
 use http::{Request, Response};
 
 impl Engine {
     /// The answer of another node; `None` where this one is to serve.
-    pub(in crate::serve) async fn relayed(&self, trip: &Trip<'_>) -> Option<Served> {
-        let neighbours = self.fills.neighbours.as_ref()?;
-        let copies = &self.fills.copies;
-        let url = trip.target.key.name();
-        if trip.request.asked_by != AskedBy::Client || copies.is_hot(&url) {
-            return None;
-        }
-        let began = clock::monotonic();
-        let elsewhere = neighbours.owners_elsewhere(trip)?;
-        let question = trip.question_to_owner(neighbours)?;
+    ///
+    /// # Errors
+    /// When the answer broke off before anything of it came.
+    pub(in crate::serve) async fn relayed(
+        &self,
+        trip: &Trip<'_>,
+        lease: Lease,
+    ) -> Result<Option<Served>, ServeError> {
+        let Some((neighbours, elsewhere, question)) = self.relay(trip, lease) else {
+            return Ok(None);
+        };
+        let (began, copies) = (clock::monotonic(), &self.fills.copies);
         for position in &elsewhere.order {
             let owner = elsewhere.view.ring.member(*position);
             let under_way = elsewhere.view.loads.begin(*position);
             match neighbours.cluster.peers().ask(owner, question.clone()).await {
                 Ok(answer) => {
                     if answer.headers().contains_key(question::HOT) {
-                        copies.heard_hot(&Home::by(url, trip.route));
+                        copies.heard_hot(&Home::by(trip.target.key.name(), trip.route));
                     }
                     self.metrics.cluster_forwards[elsewhere.result(*position)].inc();
-                    return Some(Served {
+                    return Ok(Some(Served {
                         origin_time: Some(clock::monotonic() - began),
                         ..trip.of_peer(answer, under_way)
-                    });
+                    }));
+                }
+                // The next would have the origin cut another body short.
+                Err(PeerError::BrokenOff(reason)) => {
+                    let reason = reason.into();
+                    return Err(OriginError::Reset { reason }.into());
                 }
                 Err(error) => neighbours.tell(owner, &error),
             }
         }
         self.metrics.cluster_forwards[ForwardResult::Local].inc();
-        None
+        Ok(None)
+    }
+
+    /// Who is to be asked, and what.
+    fn relay(&self, trip: &Trip<'_>, lease: Lease) -> Option<(&Neighbours, Elsewhere, Request<()>)> {
+        let neighbours = self.fills.neighbours.as_ref()?;
+        let is_here = lease == Lease::Held && self.fills.copies.is_hot(&trip.target.key.name());
+        if trip.request.asked_by != AskedBy::Client || is_here {
+            return None;
+        }
+        let elsewhere = neighbours.elsewhere(trip, lease)?;
+        let question = trip.question_to_owner(neighbours)?;
+        Some((neighbours, elsewhere, question))
     }
 }
 

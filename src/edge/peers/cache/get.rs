@@ -8,7 +8,7 @@ use super::code_of;
 use crate::base::clock;
 use crate::edge::admin::asked::{Asked, Purpose, Written};
 use crate::edge::interim;
-use crate::edge::peers::body::body_of;
+use crate::edge::peers::body::{Closing, body_of};
 use crate::edge::respond::{self, Reply};
 use crate::serve::{Answer, Engine, Hints};
 use crate::upstream::{BodyGone, RequestBody};
@@ -97,7 +97,7 @@ fn fields_of(headers: &HeaderMap) -> Vec<Field> {
 /// The header, then the body's pieces as they are taken.
 pub(super) fn streamed(reply: Reply, call: Call) -> BoxStream<'static, Result<GetResponse, Status>> {
     let header = part(Part::Header(header_of(&reply)));
-    let body = body_of(reply.payload, ());
+    let body = body_of(reply.payload, Closing::Nothing, ());
     let pieces = stream::unfold(Some((body, call)), async |state| {
         let (mut body, call) = state?;
         let next = async {

@@ -8,6 +8,7 @@
 use super::call::Call;
 use super::get::{asked, status};
 use crate::base::digest::Hasher;
+use crate::cluster::question::LogPosition;
 use crate::serve::putting::{Handed, NotPut};
 use crate::serve::{Engine, ServeError};
 use crate::upstream::{Elsewhere, OriginError};
@@ -30,6 +31,9 @@ const AUTHORIZATION: &str = "authorization";
 
 /// Says that another node has taken it in: who gets it stores it.
 const PASSED_ON: &str = "aquatint-passed-on";
+
+/// Where that node was in the log of purges.
+const POSITION: &str = "aquatint-log";
 
 /// What a response has no more of.
 const FIELDS_MAX: usize = 256;
@@ -55,6 +59,8 @@ pub(super) async fn put(
     said: &MetadataMap,
     mut stream: Streaming<PutRequest>,
 ) -> Result<Bytes, Status> {
+    // Before anything is read: a purge from here on wins, on whichever node it is stored.
+    let position = engine.log_position();
     let open = opening(&mut stream).await?;
     let asked = asked(open.url.clone(), &Method::GET, Vec::new(), client)?;
     let request = asked.admit(&call.settings.guard);
@@ -63,20 +69,29 @@ pub(super) async fn put(
         let elsewhere = engine.keeper_elsewhere(&request);
         let elsewhere = elsewhere.map_err(|error| refused(&error.into()))?;
         if let Some((cluster, keeper)) = elsewhere {
-            return pass_on(cluster.peers().channel(&keeper), said, open, stream).await;
+            let channel = cluster.peers().channel(&keeper);
+            return pass_on(channel, said, position, open, stream).await;
         }
     }
     let fault = Fault::default();
-    let put = engine.put(&request, handed(open, stream, fault.clone())?).await;
+    let taken_in_at = taken_in_at(said)?.unwrap_or(position);
+    let handed = handed(open, stream, taken_in_at, fault.clone())?;
+    let put = engine.put(&request, handed).await;
     let digest = put.map_err(|error| fault.lock().take().unwrap_or_else(|| refused(&error)))?;
     Ok(Bytes::copy_from_slice(digest.as_bytes()))
 }
 
-fn handed(open: Open, stream: Streaming<PutRequest>, fault: Fault) -> Result<Handed<Coming>, Status> {
+fn handed(
+    open: Open,
+    stream: Streaming<PutRequest>,
+    taken_in_at: LogPosition,
+    fault: Fault,
+) -> Result<Handed<Coming>, Status> {
     Ok(Handed {
         status: status(open.status)?,
         headers: headers_of(open.fields)?,
         length: open.length,
+        taken_in_at,
         body: Coming {
             stream,
             left: open.length,
@@ -92,6 +107,7 @@ fn handed(open: Open, stream: Streaming<PutRequest>, fault: Fault) -> Result<Han
 async fn pass_on(
     channel: Channel,
     said: &MetadataMap,
+    position: LogPosition,
     open: Open,
     stream: Streaming<PutRequest>,
 ) -> Result<Bytes, Status> {
@@ -107,8 +123,21 @@ async fn pass_on(
         metadata.insert(AUTHORIZATION, key.clone());
     }
     metadata.insert(PASSED_ON, MetadataValue::from_static("1"));
+    let position = MetadataValue::try_from(position.to_string());
+    let position = position.expect("digits and a space are visible ASCII");
+    metadata.insert(POSITION, position);
     let answer = CacheClient::new(channel).put(request).await?;
     Ok(answer.into_inner().digest)
+}
+
+/// Where another node was that has passed it on; one of the release before does not say.
+fn taken_in_at(said: &MetadataMap) -> Result<Option<LogPosition>, Status> {
+    let Some(text) = said.get(POSITION) else {
+        return Ok(None);
+    };
+    let position = text.to_str().ok().and_then(LogPosition::parse);
+    let malformed = || Status::invalid_argument("where the other node is in the log of purges is malformed");
+    position.ok_or_else(malformed).map(Some)
 }
 
 async fn opening(stream: &mut Streaming<PutRequest>) -> Result<Open, Status> {
@@ -150,6 +179,7 @@ fn refused(error: &NotPut) -> Status {
         NotPut::Serve(_) | NotPut::Variant | NotPut::Status(_) | NotPut::Varies => Code::InvalidArgument,
         NotPut::Uncached | NotPut::Unfit(_) => Code::FailedPrecondition,
         NotPut::Overtaken => Code::Aborted,
+        NotPut::OtherLog => Code::Unavailable,
         NotPut::NoRoom => Code::ResourceExhausted,
         NotPut::Broken(_) => Code::Unavailable,
     };

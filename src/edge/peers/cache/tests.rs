@@ -9,6 +9,7 @@ use crate::cluster::config::{Config, Role};
 use crate::cluster::identity::{Identity, ProgramCertificate};
 use crate::cluster::member::{Generation, Member, NodeId, State as MemberState};
 use crate::cluster::peers::Peers;
+use crate::cluster::question::LogPosition;
 use crate::cluster::secret::ClusterSecret;
 use crate::cluster::view::View;
 use crate::edge::peers::PeerServer;
@@ -43,6 +44,7 @@ const IMAGE: &[u8] = b"\x89PNG\r\n\x1a\nof an origin";
 struct World {
     address: SocketAddr,
     channel: Channel,
+    purges: Purges,
     files: tempfile::TempDir,
     _stop: channel::Sender<bool>,
 }
@@ -63,11 +65,15 @@ fn config() -> Config {
 
 /// One node, before a directory with one image.
 async fn world() -> World {
-    world_beside(None).await
+    world_with(None, None).await
 }
 
-/// A node that owns nothing, where there is another that does.
-async fn world_beside(owner: Option<SocketAddr>) -> World {
+/// A node that owns nothing, where there is another that does, and follows the same log.
+async fn world_beside(owner: &World) -> World {
+    world_with(Some(owner.address), Some(owner.purges.clone())).await
+}
+
+async fn world_with(owner: Option<SocketAddr>, log: Option<Purges>) -> World {
     let files = tempfile::tempdir().unwrap();
     std::fs::write(files.path().join("a.png"), IMAGE).unwrap();
     let metrics = Arc::new(Metrics::new());
@@ -83,7 +89,10 @@ async fn world_beside(owner: Option<SocketAddr>) -> World {
     purge
         .keys
         .insert("shop".into(), key("aqk_shop", &[Permission::All]));
-    let purges = Purges::open(&purge, None, "node", metrics.clone()).await.unwrap();
+    let purges = match log {
+        Some(log) => log,
+        None => Purges::open(&purge, None, "node", metrics.clone()).await.unwrap(),
+    };
     let neighbours = owner.map(|owner| neighbours(owner, &purges, &metrics));
     let engine = engine(files.path(), &purges, neighbours, &metrics).await;
     let orderer = Orderer::new(&purge, purges.clone(), engine.clone(), metrics.clone());
@@ -92,7 +101,7 @@ async fn world_beside(owner: Option<SocketAddr>) -> World {
         engine,
         settings: Arc::new(ArcSwap::from_pointee(settings)),
         lifecycle: Arc::default(),
-        purges,
+        purges: purges.clone(),
         metrics: metrics.clone(),
         tracer: Tracer::default(),
         requests: TaskTracker::new(),
@@ -105,6 +114,7 @@ async fn world_beside(owner: Option<SocketAddr>) -> World {
     World {
         address,
         channel: channel_to(address).await,
+        purges,
         files,
         _stop: stop,
     }
@@ -312,7 +322,7 @@ async fn what_was_put_is_answered_until_it_is_deleted() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_put_at_any_node_is_stored_by_the_keys_primary() {
     let owner = world().await;
-    let other = world_beside(Some(owner.address)).await;
+    let other = world_beside(&owner).await;
     let image = b"\x89PNG\r\n\x1a\nof a program";
     let digest = other.put(opening("/put.png", image), image).await.unwrap();
     assert_eq!(&digest[..], Digest::of(image).as_bytes());
@@ -324,6 +334,36 @@ async fn what_is_put_at_any_node_is_stored_by_the_keys_primary() {
     };
     let refused = other.put(wrong, image).await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument, "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_purge_wins_over_what_another_node_took_in_before_it() {
+    let owner = world().await;
+    let image = b"\x89PNG\r\n\x1a\nof a program";
+    let put = async |position: &str| {
+        let mut put = with_key(
+            stream::iter(messages(opening("/put.png", image), image)),
+            "aqk_app",
+        );
+        let said = put.metadata_mut();
+        said.insert("aquatint-passed-on", "1".parse().unwrap());
+        said.insert("aquatint-log", position.parse().unwrap());
+        let put = timeout(PATIENCE, owner.cache().put(put)).await.unwrap();
+        put.map(drop).map_err(|refused| refused.code())
+    };
+    let position = || LogPosition {
+        incarnation: owner.purges.incarnation(),
+        applied: owner.purges.applied(),
+    };
+    let before = position();
+    owner.delete("/put.png", "aqk_app").await.unwrap();
+    assert_eq!(put(&before.to_string()).await, Err(Code::Aborted));
+    assert_eq!(put(&position().to_string()).await, Ok(()));
+    assert_eq!(put("here").await, Err(Code::InvalidArgument));
+    let elsewhere = world_with(Some(owner.address), None).await;
+    let refused = elsewhere.put(opening("/put.png", image), image).await;
+    let refused = refused.unwrap_err();
+    assert_eq!(refused.code(), Code::Unavailable, "of another log: {refused}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
