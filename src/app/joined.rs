@@ -10,7 +10,7 @@ use crate::cluster::config::Config;
 use crate::cluster::member::NodeId;
 use crate::cluster::members::{Own, OwnState};
 use crate::cluster::peers::Peers;
-use crate::edge::peers::log_client::Voter;
+use crate::edge::peers::log_client::RemoteVoter;
 use crate::purge;
 use crate::purge::follow::Settings;
 use crate::purge::log::{LogError, Place};
@@ -68,13 +68,18 @@ impl Joined {
         let own = self.cluster.own().id.as_str();
         let lease = self.config.lease.get();
         match self.config.voters.first() {
-            Some(voter) if voter != own => {
-                let leader = Arc::new(Voter::new(self.cluster.clone(), NodeId::new(voter)));
+            Some(voter) if !self.config.is_voter(own) => {
+                let (cluster, voter) = (self.cluster.clone(), NodeId::new(voter));
+                let voter = Arc::new(RemoteVoter::new(
+                    cluster,
+                    voter,
+                    self.config.log_message_bytes_max,
+                ));
                 let settings = Settings {
                     lease,
                     cache: cache.map(Path::to_owned),
                 };
-                Purges::follow(config, settings, own, leader, None, metrics.clone()).await
+                Purges::follow(config, settings, own, voter, None, metrics.clone()).await
             }
             _ => Purges::keep(config, place, own, Following::Others(lease), metrics.clone()).await,
         }

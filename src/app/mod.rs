@@ -32,7 +32,7 @@ use handover::{Binary, Inherited, Predecessor};
 use joined::Joined;
 use prepared::Prepared;
 use reload::Reloader;
-use running::{NotHanded, Running, close_purges, close_store, flush_deadline};
+use running::{NotHanded, Opened, Running, close_purges, close_store, flush_deadline};
 use rustix::process::{Signal, kill_process};
 use sd_notify::NotifyState;
 use signals::{Signals, Told};
@@ -240,7 +240,13 @@ async fn open(start: Start) -> Result<(Running, Arc<Reloader>), AppError> {
         close_purges(&purges, flush_deadline(&config.edge)).await;
         return Err(AppError::TakeOver(error));
     }
-    Ok(running::start(start, prepared, joined, store, purges, metrics))
+    let opened = Opened {
+        joined,
+        store,
+        purges,
+        metrics,
+    };
+    Ok(running::start(start, prepared, opened))
 }
 
 /// The log lies beside what it speaks of, unless it is told to lie elsewhere.

@@ -1,34 +1,26 @@
-//! An edge that serves, and the ways in which it comes to its end.
+//! An edge that serves, and the ways in which it comes to its end; how it begins is in `start`.
 //!
 //! Invariant: what is under way ends well or by a deadline; the cache is closed before the log that speaks of it. It does not
 //! know why it is to end.
 
-use super::alarm::{Alarm, Lasts};
+mod start;
+
+pub(super) use start::{Opened, start};
+
+use super::alarm::Alarm;
 use super::handover::{Binary, HandOverError, Handed, Successor};
-use super::joined::{Joined, Membership};
-use super::prepared::Prepared;
-use super::reload::{Probed, Reloader};
-use super::sockets::ClusterSockets;
-use super::{Start, notify};
+use super::joined::Membership;
+use super::notify;
 use crate::base::clock;
 use crate::base::metrics::Metrics;
-use crate::cluster;
-use crate::cluster::identity::Identity;
 use crate::edge;
 use crate::edge::access_log::AccessLog;
-use crate::edge::admin::{Admin, Nodes, Process};
-use crate::edge::connection::Front;
 use crate::edge::lifecycle::Lifecycle;
-use crate::edge::listen::{self, Listener};
-use crate::edge::peers::{self, PeerServer};
-use crate::edge::purging::Orderer;
-use crate::edge::server::Edge;
-use crate::edge::settings::{InForce, Settings};
+use crate::edge::settings::InForce;
 use crate::purge::Purges;
-use crate::serve::{Engine, Neighbours};
+use crate::serve::Engine;
 use crate::store::Store;
 use crate::trace::Tracer;
-use arc_swap::ArcSwap;
 use rustix::process::Pid;
 use sd_notify::NotifyState;
 use std::sync::Arc;
@@ -59,6 +51,8 @@ pub(super) struct Running {
     sockets: Vec<Handed>,
     requests: TaskTracker,
     connections: TaskTracker,
+    /// Of the admin listener.
+    answers: TaskTracker,
     stop_edge: watch::Sender<bool>,
     stop_admin: watch::Sender<bool>,
     stop_peers: watch::Sender<bool>,
@@ -72,180 +66,7 @@ pub(super) enum NotHanded {
     Lost(HandOverError),
 }
 
-/// From here on requests are answered.
-pub(super) fn start(
-    start: Start,
-    prepared: Prepared,
-    joined: Option<Joined>,
-    store: Store,
-    purges: Purges,
-    metrics: Arc<Metrics>,
-) -> (Running, Arc<Reloader>) {
-    let config = &start.config;
-    let Prepared {
-        origins,
-        watermarks,
-        routes,
-        log,
-        tracer,
-        identity,
-        sockets,
-    } = prepared;
-    let digests = watermarks.digests();
-    let engine = Engine::new(
-        &config.serve,
-        routes,
-        store.clone(),
-        purges.clone(),
-        &watermarks,
-        &config.edge.name,
-        metrics.clone(),
-    );
-    let engine = Arc::new(match &joined {
-        None => engine,
-        Some(joined) => {
-            let neighbours = Neighbours::new(joined.cluster.clone(), purges.clone(), &joined.config);
-            engine.in_cluster(neighbours, joined.copies(&store, &purges, &metrics))
-        }
-    });
-    let membership = joined.map(|joined| {
-        Arc::new(Membership {
-            joined,
-            deadline: config.edge.drain_deadline.get(),
-        })
-    });
-    let orderer = Orderer::new(&config.purge, purges.clone(), engine.clone(), metrics.clone());
-    let orderer = orderer.traced_by(tracer.clone());
-    let settings = Settings::new(&config.edge, Arc::new(orderer));
-    let running = Running {
-        alarm: Alarm::default(),
-        membership,
-        lifecycle: Arc::default(),
-        engine: engine.clone(),
-        settings: Arc::new(ArcSwap::from_pointee(settings)),
-        store,
-        purges: purges.clone(),
-        log: log.clone(),
-        tracer: tracer.clone(),
-        metrics: metrics.clone(),
-        sockets: sockets.to_hand,
-        requests: TaskTracker::new(),
-        connections: TaskTracker::new(),
-        stop_edge: watch::Sender::new(false),
-        stop_admin: watch::Sender::new(false),
-        stop_peers: watch::Sender::new(false),
-    };
-    let reloader = Arc::new(Reloader {
-        source: start.source,
-        filter: start.filter,
-        engine,
-        settings: running.settings.clone(),
-        certificate: sockets.certificate,
-        log,
-        tracer,
-        purges,
-        watermarks: digests,
-        alarm: running.alarm.clone(),
-        metrics,
-        in_force: tokio::sync::Mutex::new(Probed::new(config, origins, &running.alarm)),
-    });
-    for listener in sockets.edge {
-        running.serve_edge(listener, &config.edge);
-    }
-    if let (Some(sockets), Some(identity)) = (sockets.cluster, identity) {
-        running.serve_peers(sockets, &identity, &config.cluster);
-    }
-    if let Some(membership) = &running.membership {
-        membership
-            .joined
-            .serve(running.requests.clone(), running.purges.clone());
-    }
-    running.serve_admin(sockets.admin, &config.admin, reloader.clone());
-    watch_log(&running.alarm, &running.purges);
-    running.watch_gossip();
-    reloader.count_in_force();
-    running.metrics.ready.set(1);
-    (running, reloader)
-}
-
-/// Without its log an edge can not keep its promise.
-fn watch_log(alarm: &Alarm, purges: &Purges) {
-    let purges = purges.clone();
-    alarm.watch("the log of purges", Lasts::ForEver, async move {
-        purges.ended().await;
-    });
-}
-
 impl Running {
-    fn serve_edge(&self, listener: Listener, config: &edge::config::Config) {
-        let edge = Edge::new(
-            config,
-            self.engine.clone(),
-            self.settings.clone(),
-            self.log.clone(),
-            self.metrics.clone(),
-            self.tracer.clone(),
-            self.requests.clone(),
-        );
-        let front = Front::new(edge, config, self.connections.clone(), self.metrics.clone());
-        let part = format!("the listener on {}", listener.url());
-        let serving = listen::serve(front, listener, self.stop_edge.subscribe());
-        self.alarm.watch(part, Lasts::ForEver, serving);
-    }
-
-    fn serve_peers(&self, sockets: ClusterSockets, identity: &Identity, config: &cluster::config::Config) {
-        let process = peers::Process {
-            engine: self.engine.clone(),
-            purges: self.purges.clone(),
-            settings: self.settings.clone(),
-            lifecycle: self.lifecycle.clone(),
-            metrics: self.metrics.clone(),
-            tracer: self.tracer.clone(),
-            requests: self.requests.clone(),
-        };
-        let part = format!("the cluster listener on {}", sockets.address);
-        let server = PeerServer::new(config, identity, process);
-        let serving = server.serve(sockets.listener, self.stop_peers.subscribe());
-        self.alarm.watch(part, Lasts::ForEver, serving);
-    }
-
-    /// Alone it would own what others own too.
-    fn watch_gossip(&self) {
-        let Some(membership) = self.membership.clone() else {
-            return;
-        };
-        self.alarm
-            .watch("the gossip of the cluster", Lasts::ForEver, async move {
-                membership.joined.cluster.ended().await;
-            });
-    }
-
-    fn nodes(&self) -> Option<Nodes> {
-        let membership = self.membership.clone()?;
-        Some(Nodes {
-            cluster: membership.joined.cluster.clone(),
-            config: membership.joined.config.clone(),
-            hand_over_deadline: membership.deadline,
-        })
-    }
-
-    fn serve_admin(&self, listener: Listener, config: &edge::config::Admin, reload: Arc<Reloader>) {
-        let process = Process {
-            metrics: self.metrics.clone(),
-            store: self.store.clone(),
-            lifecycle: self.lifecycle.clone(),
-            settings: self.settings.clone(),
-            engine: self.engine.clone(),
-            log: self.log.clone(),
-            reload,
-            nodes: self.nodes(),
-        };
-        let admin = Admin::new(config, process);
-        let part = format!("the listener on {}", listener.url());
-        let serving = listen::serve(admin, listener, self.stop_admin.subscribe());
-        self.alarm.watch(part, Lasts::ForEver, serving);
-    }
-
     /// Has another process take this one's place. It has `deadline` to prepare, and again to open cache and log; so has the
     /// binary that runs, where that one fails with both in its hands.
     pub(super) async fn hand_over(&self, binary: &Binary, deadline: Duration) -> Result<Pid, NotHanded> {
@@ -258,7 +79,7 @@ impl Running {
         if let Some(membership) = &self.membership {
             membership.joined.cluster.hand_over().await;
         }
-        if timeout(deadline, self.purges.close()).await.is_err() {
+        if timeout(deadline, self.purges.hand_over()).await.is_err() {
             return Err(self.lost(HandOverError::LogStuck(deadline)));
         }
         if let Err(error) = successor.take(deadline).await {
@@ -306,6 +127,14 @@ impl Running {
         self.lifecycle.drain();
         self.requests.close();
         self.connections.close();
+        if timeout(flush_deadline(config), self.purges.retire())
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                "the voter was not told that this process serves nothing; purges wait for its lease"
+            );
+        }
         self.drain_within(config.drain_deadline.get()).await;
         tokio::time::sleep(OPENING).await;
         let idle = config.keepalive_idle.get();
@@ -313,6 +142,7 @@ impl Running {
         self.drain_within(config.drain_deadline.get()).await;
         self.tracer.close(flush_deadline(config)).await;
         self.log.close(flush_deadline(config)).await;
+        self.end_answers(flush_deadline(config)).await;
     }
 
     pub(super) async fn stop(&mut self, config: &edge::config::Config) {
@@ -341,9 +171,18 @@ impl Running {
         self.drain_within(deadline.saturating_sub(clock::monotonic() - began))
             .await;
         self.stop_peers.send_replace(true);
-        self.stop_admin.send_replace(true);
         self.tracer.close(flush_deadline(config)).await;
         self.log.close(flush_deadline(config)).await;
+        self.stop_admin.send_replace(true);
+        self.end_answers(flush_deadline(config)).await;
+    }
+
+    /// Who follows the log gets its last line, and the stream's end: the process may be gone right after.
+    async fn end_answers(&self, deadline: Duration) {
+        self.answers.close();
+        if timeout(deadline, self.answers.wait()).await.is_err() {
+            tracing::warn!("a reader of the admin listener stands still; what it was to get is cut off");
+        }
     }
 
     async fn drain_within(&self, deadline: Duration) {
@@ -392,17 +231,6 @@ pub(super) async fn close_purges(purges: &Purges, deadline: Duration) {
 mod tests {
     use super::*;
     use std::sync::atomic::{AtomicUsize, Ordering};
-
-    #[tokio::test]
-    async fn a_log_of_purges_that_ends_is_a_failure() {
-        let config = crate::purge::config::Config::default();
-        let purges = Purges::open(&config, None, "node", Arc::new(Metrics::new())).await;
-        let (purges, alarm) = (purges.unwrap(), Alarm::default());
-        watch_log(&alarm, &purges);
-        purges.close().await;
-        let part = timeout(Duration::from_secs(30), alarm.raised()).await;
-        assert_eq!(part.unwrap(), "the log of purges");
-    }
 
     #[tokio::test]
     async fn a_request_that_begins_while_fills_end_is_waited_for() {

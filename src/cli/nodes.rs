@@ -108,7 +108,7 @@ mod tests {
             "node": "edge-1", "view": 12, "replication": 2, "voters": ["edge-1"], "lease_held": true,
             "members": [
                 {"node": "edge-1", "state": "up", "address": "192.0.2.1:7946", "zone": "a", "pool": "default",
-                 "roles": ["edge", "cache"], "weight": 100, "share": 0.5, "load": 3, "version": "0.1.0"},
+                 "roles": ["edge", "cache", "voter"], "weight": 100, "share": 0.5, "load": 3, "version": "0.1.0"},
                 {"node": "edge-2\u{1b}[2J", "state": "down", "address": "192.0.2.2:7946", "zone": "", "pool": "default",
                  "roles": ["cache"], "weight": 100, "share": 0.0, "load": 0, "version": "0.1.0"},
             ],
@@ -119,7 +119,7 @@ mod tests {
             "{text}"
         );
         assert!(
-            text.contains("50.0%") && text.contains("edge,cache") && text.contains("down"),
+            text.contains("50.0%") && text.contains("edge,cache,voter") && text.contains("down"),
             "{text}"
         );
         assert!(!text.contains('\u{1b}') && !text.contains("no lease"), "{text}");

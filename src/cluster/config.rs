@@ -46,10 +46,11 @@ pub struct Config {
     pub zone: String,
     /// Share of keys, relative to the other nodes.
     pub weight: u32,
+    /// Of [`Role::CHOSEN`].
     pub roles: Vec<Role>,
     /// Of this node as an owner: routes may ask for one (`routes[].pool`).
     pub pool: String,
-    /// The nodes that keep the log of purges. One, so far: the others follow it.
+    /// The nodes that keep the log of purges, whose role is [`Role::Voter`]. One, so far: the others follow it.
     pub voters: Vec<String>,
     /// How long a follower of the log may serve from its cache without a word from it.
     pub lease: Span,
@@ -83,23 +84,34 @@ pub struct Config {
     pub handshakes_max: usize,
     /// How long a connection to this node may take to prove who it is.
     pub handshake_deadline: Span,
-    /// How often a connection is asked whether it lives; it has twice as long to answer.
+    /// How often a connection is asked whether it lives, and how long it has to answer.
     pub keepalive_interval: Span,
+    pub keepalive_deadline: Span,
     /// Header of a question between nodes, and of its answer.
     pub header_bytes_max: ByteSize,
-    /// How long a question waits for a purge that who asks knows, and this node not yet.
+    /// Nodes that are asked for one thing, one after the other, before this one serves by itself.
+    pub asked_max: usize,
+    /// How long a question, or a copy, waits for a purge that its sender knows, and this node not yet.
     pub log_patience: Span,
+    /// A batch of the log, or an order, of the longest URLs.
+    pub log_message_bytes_max: ByteSize,
     /// Failures in a row that keep a peer from being asked; 0 never does.
     pub breaker_failures: u32,
     pub breaker_open_for: Span,
     /// Copies that wait to be pushed to other owners; more are dropped.
     pub push_queue_bytes_max: ByteSize,
+    /// A part of a body, with what surrounds it.
+    pub push_message_bytes_max: ByteSize,
+    /// Bodies of copies that arrive, together; further ones are refused.
+    pub arriving_bytes_max: ByteSize,
     /// Copies that are pushed at once.
     pub pushes_max: usize,
     /// How long a push may take, with its body.
     pub push_deadline: Span,
     /// How long a client waits until other nodes know what its request has changed.
     pub invalidate_deadline: Span,
+    /// URLs that another node may say have changed, in one message; a response names a few.
+    pub changed_keys_max: usize,
     /// Bodies that a node gives to others when it leaves.
     pub handover_bytes_max: ByteSize,
     /// Requests in a second for one key that make it hot; 0 never does.
@@ -170,6 +182,8 @@ pub enum Role {
     Edge,
     /// It may own keys.
     Cache,
+    /// It keeps the log of purges: by what all say under `voters`, and no choice of its own.
+    Voter,
 }
 
 impl Default for Config {
@@ -205,14 +219,20 @@ impl Default for Config {
             handshakes_max: 256,
             handshake_deadline: Span::secs(5),
             keepalive_interval: Span::secs(1),
+            keepalive_deadline: Span::secs(2),
             header_bytes_max: ByteSize::kib(256),
+            asked_max: 3,
             log_patience: Span::millis(200),
+            log_message_bytes_max: ByteSize::mib(128),
             breaker_failures: 5,
             breaker_open_for: Span::secs(2),
             push_queue_bytes_max: ByteSize::mib(64),
+            push_message_bytes_max: ByteSize::mib(2),
+            arriving_bytes_max: ByteSize::mib(64),
             pushes_max: 4,
             push_deadline: Span::secs(10),
             invalidate_deadline: Span::millis(500),
+            changed_keys_max: 256,
             handover_bytes_max: ByteSize::mib(256),
             hot_rate: 50,
             hot_keys_max: 256,
@@ -224,12 +244,16 @@ impl Default for Config {
 }
 
 impl Role {
-    pub const ALL: [Role; 2] = [Role::Edge, Role::Cache];
+    pub const ALL: [Role; 3] = [Role::Edge, Role::Cache, Role::Voter];
+
+    /// Those that a node's own configuration gives it.
+    pub const CHOSEN: [Role; 2] = [Role::Edge, Role::Cache];
 
     pub fn name(self) -> &'static str {
         match self {
             Role::Edge => "edge",
             Role::Cache => "cache",
+            Role::Voter => "voter",
         }
     }
 
@@ -262,10 +286,12 @@ impl Config {
             problems.refuse("zone", &self.zone, format!("nothing, or {NAME}"));
         }
         let roles: BTreeSet<Role> = self.roles.iter().copied().collect();
-        if roles.is_empty() || roles.len() < self.roles.len() {
+        let are_chosen = roles.iter().all(|role| Role::CHOSEN.contains(role));
+        if roles.is_empty() || roles.len() < self.roles.len() || !are_chosen {
             let given: Vec<&str> = self.roles.iter().map(|role| role.name()).collect();
             let given = format!("[{}]", given.join(", "));
-            problems.refuse("roles", given, "edge, cache or both, each once");
+            let allowed = "edge, cache or both, each once; voters says who is voter";
+            problems.refuse("roles", given, allowed);
         }
     }
 
@@ -361,6 +387,7 @@ impl Config {
             ("handshake_deadline", self.handshake_deadline),
             ("look_deadline", self.look_deadline),
             ("keepalive_interval", self.keepalive_interval),
+            ("keepalive_deadline", self.keepalive_deadline),
             ("log_patience", self.log_patience),
             ("push_deadline", self.push_deadline),
             ("invalidate_deadline", self.invalidate_deadline),
@@ -382,12 +409,35 @@ impl Config {
         problems.check("header_bytes_max", self.header_bytes_max, header);
         problems.check("breaker_failures", self.breaker_failures, 0..=1_000_000);
         let queue = ByteSize(0)..=ByteSize::gib(64);
-        problems.check("push_queue_bytes_max", self.push_queue_bytes_max, queue);
+        problems.check("push_queue_bytes_max", self.push_queue_bytes_max, queue.clone());
+        problems.check("arriving_bytes_max", self.arriving_bytes_max, queue);
         problems.check("pushes_max", self.pushes_max, 1..=1000);
         let handover = ByteSize(0)..=ByteSize::gib(1024);
         problems.check("handover_bytes_max", self.handover_bytes_max, handover);
+        self.validate_messages(problems);
+        problems.check("asked_max", self.asked_max, 1..=16);
         problems.check("hot_rate", self.hot_rate, 0..=1_000_000);
         problems.check("hot_keys_max", self.hot_keys_max, 1..=10_000);
+    }
+
+    fn validate_messages(&self, problems: &mut Problems) {
+        let log = ByteSize::mib(1)..=ByteSize::gib(1);
+        problems.check("log_message_bytes_max", self.log_message_bytes_max, log);
+        // A part of a body is 1 MiB.
+        let push = ByteSize::mib(2)..=ByteSize::mib(256);
+        problems.check("push_message_bytes_max", self.push_message_bytes_max, push);
+        problems.check("changed_keys_max", self.changed_keys_max, 1..=100_000);
+    }
+
+    /// Whether the node of this name keeps the log of purges.
+    pub fn is_voter(&self, node: &str) -> bool {
+        self.voters.first().is_none_or(|voter| voter == node)
+    }
+
+    /// Roles of the node of this name, which this is the configuration of.
+    pub fn roles_of(&self, node: &str) -> BTreeSet<Role> {
+        let voter = self.is_voter(node).then_some(Role::Voter);
+        self.roles.iter().copied().chain(voter).collect()
     }
 }
 
@@ -535,7 +585,11 @@ mod tests {
             };
             assert_eq!(refused(&config), ["node", "pool", "voters[0]"], "{name}");
         }
-        for roles in [vec![], vec![Role::Edge, Role::Edge]] {
+        for roles in [
+            vec![],
+            vec![Role::Edge, Role::Edge],
+            vec![Role::Cache, Role::Voter],
+        ] {
             assert_eq!(refused(&Config { roles, ..of_three() }), ["roles"]);
         }
         for role in Role::ALL {

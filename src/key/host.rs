@@ -8,7 +8,7 @@ use std::fmt::Write;
 use std::net::Ipv6Addr;
 
 /// The longest name of the DNS.
-const NAME_BYTES_MAX: usize = 253;
+const HOST_BYTES_MAX: usize = 253;
 
 /// Appends the normalised `host`, which may carry a port.
 pub(super) fn push(text: &mut String, host: &str, scheme: Scheme) -> Result<(), UrlError> {
@@ -43,7 +43,7 @@ fn push_address(text: &mut String, bracketed: &str) -> Result<(), UrlError> {
 
 /// A trailing dot is another name for the same host, and may be another one at the origin: it stays.
 fn is_name(name: &str) -> bool {
-    let mut valid = !name.is_empty() && name.len() <= NAME_BYTES_MAX;
+    let mut valid = !name.is_empty() && name.len() <= HOST_BYTES_MAX;
     let mut previous = b'.';
     for byte in name.bytes() {
         valid &=
@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn what_is_no_host_is_refused() {
-        let long = "a".repeat(NAME_BYTES_MAX + 1);
+        let long = "a".repeat(HOST_BYTES_MAX + 1);
         for host in [
             "",
             ":80",

@@ -13,10 +13,13 @@ use std::path::PathBuf;
 const WEBHOOKS_MAX: usize = 16;
 const SECRETS_MAX: usize = 4;
 
+/// Scopes that are told to who watches, where nobody says otherwise.
+pub(super) const WATCHED_SCOPES_MAX: usize = 100_000;
+
 /// Each is compared with the key of every order.
 const KEYS_MAX: usize = 1000;
 
-const NAME_BYTES_MAX: usize = 64;
+const CALLER_NAME_BYTES_MAX: usize = 64;
 
 /// Each is a few tens of bytes of every snapshot of the log.
 const SCOPES_MAX: usize = 10_000_000;
@@ -70,6 +73,20 @@ pub struct Config {
     pub order_scopes_max: usize,
     /// Scopes of the latest entries of the log that are told to who watches; what is older is gone for them.
     pub watched_scopes_max: usize,
+    /// Processes of other nodes that may hold a lease; further ones serve nothing that is stored.
+    pub followers_max: usize,
+    /// Entries that the voter keeps in memory for those who follow; who is further behind takes a snapshot.
+    pub feed_bytes_max: ByteSize,
+    /// Snapshots that are made for followers, or sent to them, at once: each is a copy of all there is.
+    pub snapshots_max: usize,
+    /// A snapshot that a follower takes: more than what the limits of the log let it come to.
+    pub snapshot_bytes_max: ByteSize,
+    /// From one part of a snapshot to the next, for who sends it and who takes it; the first has to be made.
+    pub snapshot_deadline: Span,
+    /// What a voter that lives takes to answer a follower, beside what it waits for.
+    pub voter_deadline: Span,
+    /// How long a follower's start waits for the voter, where it is noted which log the cache belongs to.
+    pub start_patience: Span,
     /// Orders each key may give in a second, and at once.
     pub rate_max: u32,
     pub burst_max: u32,
@@ -138,7 +155,14 @@ impl Default for Config {
             verifications_max: 1,
             dry_runs_max: 1,
             order_scopes_max: 10_000,
-            watched_scopes_max: 100_000,
+            watched_scopes_max: WATCHED_SCOPES_MAX,
+            followers_max: 4096,
+            feed_bytes_max: ByteSize::mib(16),
+            snapshots_max: 2,
+            snapshot_bytes_max: ByteSize::gib(1),
+            snapshot_deadline: Span::secs(60),
+            voter_deadline: Span::secs(2),
+            start_patience: Span::secs(3),
             rate_max: 500,
             burst_max: 1000,
             webhook_tolerance: Span::secs(300),
@@ -151,6 +175,7 @@ impl Default for Config {
 impl Config {
     pub(crate) fn validate(&self, problems: &mut Problems) {
         self.validate_keeping(problems);
+        self.validate_following(problems);
         self.validate_orders(problems);
         self.validate_callers(problems);
     }
@@ -175,6 +200,19 @@ impl Config {
         // A webhook that is forgotten while it is still believed could be replayed.
         let believed = Span(self.webhook_tolerance.get().saturating_mul(2));
         problems.check("once_life", self.once_life, believed..=Span::days(365));
+    }
+
+    fn validate_following(&self, problems: &mut Problems) {
+        problems.check("followers_max", self.followers_max, 1..=100_000);
+        let feed = ByteSize::kib(64)..=ByteSize::gib(16);
+        problems.check("feed_bytes_max", self.feed_bytes_max, feed);
+        problems.check("snapshots_max", self.snapshots_max, 1..=64);
+        let snapshot = ByteSize::mib(1)..=ByteSize::gib(64);
+        problems.check("snapshot_bytes_max", self.snapshot_bytes_max, snapshot);
+        let deadline = Span::millis(100)..=Span::secs(600);
+        problems.check("snapshot_deadline", self.snapshot_deadline, deadline.clone());
+        problems.check("voter_deadline", self.voter_deadline, deadline.clone());
+        problems.check("start_patience", self.start_patience, deadline);
     }
 
     fn validate_orders(&self, problems: &mut Problems) {
@@ -287,7 +325,7 @@ impl Permission {
 /// Whether a caller may have this name.
 pub fn is_callers_name(name: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
-    (1..=NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(is_plain)
+    (1..=CALLER_NAME_BYTES_MAX).contains(&name.len()) && name.bytes().all(is_plain)
 }
 
 #[cfg(test)]

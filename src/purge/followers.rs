@@ -19,9 +19,6 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
-/// Processes that may hold a lease.
-const HOLDERS_MAX: usize = 4096;
-
 /// A question is answered after this part of a lease, whether there is news or not.
 const POLL_PARTS: u32 = 3;
 
@@ -42,6 +39,15 @@ pub(super) struct Followers {
     metrics: Arc<Metrics>,
 }
 
+/// Which leases there may be.
+pub(super) struct Granting {
+    pub(super) lease: Duration,
+    /// The longest that may have been granted by another process before.
+    pub(super) earlier: Duration,
+    /// Processes that may hold one.
+    pub(super) holders_max: usize,
+}
+
 /// What the followers have made of an entry of the log.
 struct Shares {
     /// With when that was heard.
@@ -50,21 +56,25 @@ struct Shares {
 }
 
 impl Followers {
-    /// `earlier`: the longest lease that may have been granted by another process before.
     pub(super) fn new(
         incarnation: Incarnation,
         tables: Arc<Tables>,
         feed: Arc<Feed>,
-        lease: Duration,
-        earlier: Option<Duration>,
+        granting: Granting,
         metrics: Arc<Metrics>,
     ) -> Self {
+        let Granting {
+            lease,
+            earlier,
+            holders_max,
+        } = granting;
+        let leases = Leases::new(lease, holders_max, Some(earlier), clock::boottime());
         Followers {
             incarnation,
             tables,
             feed,
             lease,
-            leases: Mutex::new(Leases::new(lease, HOLDERS_MAX, earlier, clock::boottime())),
+            leases: Mutex::new(leases),
             acknowledged: watch::Sender::new(PurgeIndex::NONE),
             closed: CancellationToken::new(),
             metrics,

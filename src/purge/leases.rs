@@ -193,11 +193,13 @@ impl Leases {
 
     /// Nodes that have applied the order at `index`, with when that was first heard, and those that have not.
     pub(super) fn shares(&self, index: PurgeIndex) -> (Vec<Heard>, Vec<Arc<str>>) {
-        let (mut applied, mut fenced) = (Vec::new(), Vec::new());
+        let (mut applied, mut fenced): (Vec<Heard>, Vec<_>) = (Vec::new(), Vec::new());
         for (holder, standing) in &self.holders {
-            match standing.applied_at(index) {
-                Some(at) => applied.push((holder.node.clone(), at)),
-                None => fenced.push(holder.node.clone()),
+            match (standing.applied_at(index), applied.last_mut()) {
+                // Of one node there are two while one process hands over to the other.
+                (Some(at), Some((node, last))) if *node == holder.node => *last = at.max(*last),
+                (Some(at), _) => applied.push((holder.node.clone(), at)),
+                (None, _) => fenced.push(holder.node.clone()),
             }
         }
         fenced.dedup();

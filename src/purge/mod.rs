@@ -36,6 +36,7 @@ pub(crate) mod scripted;
 pub mod state;
 pub mod table;
 mod unsettled;
+mod voter;
 pub mod webhook;
 
 use crate::base::clock::Timestamp;
@@ -43,27 +44,21 @@ use crate::base::epoch::{Epoch, Incarnation, PurgeIndex};
 use crate::base::metrics::Metrics;
 use config::Config;
 pub use feed::FedEntry;
-use feed::Feed;
-use follow::{Fetch, Fetched, Follower, Leader, Settings, Start};
+use follow::{Fetch, Fetched, Follower, Settings, Start, Voter};
 use followers::Followers;
 pub use leases::{Grant, Holder};
-use log::{InvalidationLog, LeaseNote, LogError, Place};
+use log::{LogError, Place};
 use order::{Minimum, Order, PurgeId};
 pub use orders::OrderError;
-use orders::Orders;
 use receipt::Receipt;
 use recent::{Recent, TooFarBack, Watched};
 use state::{Keeping, State};
 use std::sync::Arc;
 use std::time::Duration;
 use table::{Since, Standing, Subject, Tables};
-use tokio::sync::{Semaphore, watch};
-
-/// Entries that are kept in memory for those who follow, in bytes; who is further behind takes a snapshot.
-const FEED_BYTES_MAX: usize = 16 << 20;
-
-/// Snapshots that are made for followers at once: each is a copy of all there is.
-const SNAPSHOTS_MAX: usize = 2;
+use tokio::sync::watch;
+pub use voter::{Following, MadeSnapshot, NotFollowed};
+use voter::{LocalVoter, Opening};
 
 /// A cheap handle to the purges of this node.
 #[derive(Clone)]
@@ -80,37 +75,8 @@ struct Open {
 }
 
 enum Role {
-    Keeps(Box<Keeper>),
+    Votes(Box<LocalVoter>),
     Follows(Box<Follower>),
-}
-
-/// The log, and those who give orders and follow.
-struct Keeper {
-    log: Arc<dyn InvalidationLog>,
-    orders: Orders,
-    followers: Option<Arc<Followers>>,
-    snapshots: Semaphore,
-    /// To be removed once it has come true: nobody follows this log any more.
-    note: Option<LeaseNote>,
-}
-
-/// Whether other nodes follow the log that is kept here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Following {
-    Nobody,
-    /// With leases of this length.
-    Others(Duration),
-}
-
-/// Why a follower gets no answer here.
-#[derive(Debug, thiserror::Error)]
-pub enum NotFollowed {
-    #[error("this node keeps no log of purges that others follow")]
-    NotKept,
-    #[error("the log of purges is closed here")]
-    Closed,
-    #[error(transparent)]
-    Log(#[from] LogError),
 }
 
 impl Purges {
@@ -140,44 +106,18 @@ impl Purges {
         metrics: Arc<Metrics>,
     ) -> Result<Purges, LogError> {
         let tables = Arc::new(Tables::new(config.scopes_max, config.minimums_max));
-        let mut state = State::new(tables.clone(), keeping(config)).watched(config.watched_scopes_max);
+        let state = State::new(tables.clone(), keeping(config)).watched(config.watched_scopes_max);
         let recent = state.recent();
-        let feed = Arc::new(Feed::new(FEED_BYTES_MAX));
-        if following != Following::Nobody {
-            state = state.feeding(feed.clone());
-        }
-        let note = place.as_ref().map(LeaseNote::beside);
-        let log = log::raft::open(config, place, state, metrics.clone()).await?;
-        log.barrier().await?;
-        // The directory is this process's from here on: no other grants a lease on it.
-        let earlier = note.as_ref().map(LeaseNote::read).transpose()?.flatten();
-        let (lease, earlier) = match following {
-            Following::Nobody => (Duration::ZERO, earlier),
-            Following::Others(lease) => (lease, Some(earlier.unwrap_or_default().max(lease))),
+        let opening = Opening {
+            config,
+            place,
+            node,
+            following,
+            tables: tables.clone(),
+            metrics: metrics.clone(),
         };
-        if let (Following::Others(_), Some(note), Some(longest)) = (following, &note, earlier) {
-            note.write(longest)?;
-        }
-        let followers = earlier.map(|_| {
-            let (incarnation, tables) = (log.incarnation(), tables.clone());
-            Arc::new(Followers::new(
-                incarnation,
-                tables,
-                feed,
-                lease,
-                earlier,
-                metrics.clone(),
-            ))
-        });
-        let orders = Orders::start(config, node, log.clone(), followers.clone(), metrics.clone());
-        let keeper = Keeper {
-            log,
-            orders,
-            note: note.filter(|_| followers.is_some() && following == Following::Nobody),
-            followers,
-            snapshots: Semaphore::new(SNAPSHOTS_MAX),
-        };
-        let role = Role::Keeps(Box::new(keeper));
+        let voter = LocalVoter::open(state, opening).await?;
+        let role = Role::Votes(Box::new(voter));
         Ok(Purges::new(config, tables, recent, role, metrics))
     }
 
@@ -190,7 +130,7 @@ impl Purges {
         config: &Config,
         settings: Settings,
         node: &str,
-        leader: Arc<dyn Leader>,
+        voter: Arc<dyn Voter>,
         before: Option<Incarnation>,
         metrics: Arc<Metrics>,
     ) -> Result<Purges, LogError> {
@@ -200,7 +140,7 @@ impl Purges {
         let start = Start {
             settings,
             node: node.to_owned(),
-            leader,
+            voter,
             before,
             metrics: metrics.clone(),
         };
@@ -230,7 +170,7 @@ impl Purges {
     /// The life of the log: nothing that was stored under another may be served.
     pub fn incarnation(&self) -> Incarnation {
         match &self.0.role {
-            Role::Keeps(keeper) => keeper.log.incarnation(),
+            Role::Votes(voter) => voter.log.incarnation(),
             Role::Follows(follower) => follower.incarnation(),
         }
     }
@@ -240,7 +180,7 @@ impl Purges {
     #[inline]
     pub fn may_serve(&self) -> bool {
         match &self.0.role {
-            Role::Keeps(_) => true,
+            Role::Votes(_) => true,
             Role::Follows(follower) => follower.is_leased(),
         }
     }
@@ -279,7 +219,7 @@ impl Purges {
     /// Whether a request of this name, signed at `sent_at_s`, was carried out before, and this is no later attempt of it.
     pub fn is_replay(&self, name: &str, sent_at_s: u64) -> bool {
         match &self.0.role {
-            Role::Keeps(keeper) => keeper.orders.is_replay(name, sent_at_s),
+            Role::Votes(voter) => voter.orders.is_replay(name, sent_at_s),
             Role::Follows(follower) => follower.is_replay(name, sent_at_s),
         }
     }
@@ -290,7 +230,7 @@ impl Purges {
     /// When it is not acknowledged, and why.
     pub async fn submit(&self, order: Order) -> Result<Receipt, OrderError> {
         match &self.0.role {
-            Role::Keeps(keeper) => keeper.orders.submit(order).await,
+            Role::Votes(voter) => voter.orders.submit(order).await,
             Role::Follows(follower) => follower.submit(order).await,
         }
     }
@@ -301,7 +241,7 @@ impl Purges {
     /// When who would know can not be asked.
     pub async fn receipt(&self, id: &PurgeId) -> Result<Option<Receipt>, OrderError> {
         match &self.0.role {
-            Role::Keeps(keeper) => Ok(keeper.orders.receipt(id)),
+            Role::Votes(voter) => Ok(voter.orders.receipt(id)),
             Role::Follows(follower) => follower.receipt(id).await,
         }
     }
@@ -322,9 +262,9 @@ impl Purges {
     /// Returns when purges can not be carried out any more, and never will be: it is closed, or a part of it is broken.
     pub async fn ended(&self) {
         match &self.0.role {
-            Role::Keeps(keeper) => tokio::select! {
-                () = keeper.orders.ended() => {}
-                () = keeper.log.ended() => {}
+            Role::Votes(voter) => tokio::select! {
+                () = voter.orders.ended() => {}
+                () = voter.log.ended() => {}
             },
             Role::Follows(follower) => follower.ended().await,
         }
@@ -343,17 +283,36 @@ impl Purges {
         metrics.purge_table_scopes.set(tables.scopes() as i64);
         metrics.purge_table_buckets.set(tables.buckets_used() as i64);
         metrics.purge_lease_held.set(self.may_serve().into());
-        if let Role::Keeps(keeper) = role
-            && let Some(followers) = &keeper.followers
+        if let Role::Votes(voter) = role
+            && let Some(followers) = &voter.followers
         {
             followers.observe();
+        }
+    }
+
+    /// Lets go of what another process on this machine needs to open its own: a log that is kept here is closed, and one that
+    /// is followed goes on being followed, so that what is stored may be served until [`Purges::retire`].
+    pub async fn hand_over(&self) {
+        match &self.0.role {
+            Role::Votes(voter) => voter.close().await,
+            Role::Follows(follower) => follower.hand_over(),
+        }
+    }
+
+    /// Ends what [`Purges::hand_over`] has left. To be called once nothing that is stored is served here any more: from the
+    /// return on no purge waits for this process.
+    pub async fn retire(&self) {
+        match &self.0.role {
+            // The log may be another process's already.
+            Role::Votes(_) => {}
+            Role::Follows(follower) => follower.close().await,
         }
     }
 
     /// Takes no more orders, and lets those that wait come to their end; nothing is granted, or held, any more.
     pub async fn close(&self) {
         match &self.0.role {
-            Role::Keeps(keeper) => keeper.close().await,
+            Role::Votes(voter) => voter.close().await,
             Role::Follows(follower) => follower.close().await,
         }
     }
@@ -366,22 +325,20 @@ impl Purges {
     /// # Errors
     /// When nobody can follow this node.
     pub async fn fetch(&self, fetch: &Fetch) -> Result<Fetched, NotFollowed> {
-        let followers = self.followed()?.1;
+        let followers = self.followed()?;
         followers.fetch(fetch).await.map_err(|_| NotFollowed::Closed)
     }
 
-    /// All there is, as a [`state::Snapshot`] by postcard.
+    /// All there is. Waits for its turn among those that are made, or sent.
     ///
     /// # Errors
     /// When nobody can follow this node, or it can not be made.
-    pub async fn snapshot(&self) -> Result<Vec<u8>, NotFollowed> {
-        let keeper = self.followed()?.0;
-        let _turn = keeper
-            .snapshots
-            .acquire()
-            .await
-            .map_err(|_| NotFollowed::Closed)?;
-        Ok(keeper.log.snapshot().await?)
+    pub async fn snapshot(&self) -> Result<MadeSnapshot, NotFollowed> {
+        self.followed()?;
+        match &self.0.role {
+            Role::Votes(voter) => voter.snapshot().await,
+            Role::Follows(_) => Err(NotFollowed::NotKept),
+        }
     }
 
     /// A follower serves nothing stored any more.
@@ -389,7 +346,7 @@ impl Purges {
     /// # Errors
     /// When nobody can follow this node.
     pub fn release(&self, holder: &Holder) -> Result<(), NotFollowed> {
-        self.followed()?.1.release(holder);
+        self.followed()?.release(holder);
         Ok(())
     }
 
@@ -403,30 +360,11 @@ impl Purges {
         self.followed().is_ok()
     }
 
-    fn followed(&self) -> Result<(&Keeper, &Followers), NotFollowed> {
+    fn followed(&self) -> Result<&Followers, NotFollowed> {
         match &self.0.role {
-            Role::Keeps(keeper) if keeper.note.is_none() => match &keeper.followers {
-                Some(followers) => Ok((keeper, followers)),
-                None => Err(NotFollowed::NotKept),
-            },
-            _ => Err(NotFollowed::NotKept),
+            Role::Votes(voter) => voter.followed(),
+            Role::Follows(_) => Err(NotFollowed::NotKept),
         }
-    }
-}
-
-impl Keeper {
-    async fn close(&self) {
-        if let Some(followers) = &self.followers {
-            // First: who keeps the log next waits for what was granted before.
-            followers.close();
-        }
-        self.orders.close().await;
-        if let (Some(note), Some(followers)) = (&self.note, &self.followers)
-            && followers.is_quiet()
-        {
-            note.remove();
-        }
-        self.log.close().await;
     }
 }
 

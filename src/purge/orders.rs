@@ -45,7 +45,7 @@ pub enum OrderError {
     #[error("this very request was carried out before, as purge {}; nothing was done", .0.purge_id)]
     Replayed(Box<Receipt>),
     #[error(
-        "the node that keeps the log of purges can not be reached: {0}; nothing is acknowledged, though it may yet take effect"
+        "the voter of the log of purges can not be reached: {0}; nothing is acknowledged, though it may yet take effect"
     )]
     Unreachable(String),
     #[error(transparent)]

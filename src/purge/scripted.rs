@@ -7,14 +7,14 @@ use super::orders::Orders;
 use super::remembered::{Known, Settled};
 use super::state::{Keeping, Outcome, State};
 use super::table::Tables;
-use super::{Keeper, Open, Purges, Role};
+use super::voter::LocalVoter;
+use super::{Open, Purges, Role};
 use crate::base::clock::Timestamp;
 use crate::base::epoch::{Incarnation, PurgeIndex};
 use crate::base::metrics::Metrics;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use std::sync::Arc;
-use tokio::sync::Semaphore;
 
 /// What becomes of what is appended from now on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,13 +50,7 @@ impl ScriptedLog {
             order_scopes_max: config.order_scopes_max,
             tables,
             recent,
-            role: Role::Keeps(Box::new(Keeper {
-                log: log.clone(),
-                orders,
-                followers: None,
-                snapshots: Semaphore::new(1),
-                note: None,
-            })),
+            role: Role::Votes(Box::new(LocalVoter::unfollowed(log.clone(), orders))),
             metrics,
         };
         (Purges(Arc::new(open)), log)

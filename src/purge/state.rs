@@ -3,6 +3,7 @@
 //! Invariant: it is made of the log's entries in their order and of nothing else, no clock and no chance, so that every
 //! node and every restart comes to the same. It does not know how entries are stored or agreed on.
 
+use super::config::WATCHED_SCOPES_MAX;
 use super::feed::Feed;
 use super::order::{Batch, Newcomers, OnceKey, Purge, PurgeId, Recall};
 use super::recent::Recent;
@@ -17,9 +18,6 @@ use std::time::Duration;
 
 /// The floor is raised in steps of this fraction of what an object may live: each step looks at the whole tables.
 const FLOOR_STEPS: u32 = 64;
-
-/// Told to who watches, where nothing else is said.
-const WATCHED_SCOPES_MAX: usize = 100_000;
 
 /// How long what the log says is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

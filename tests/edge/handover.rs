@@ -1,9 +1,11 @@
 //! SIGQUIT: another process takes the edge's place, its sockets and its cache, and nobody notices.
 
+use crate::support::command::{command, json_of, ran};
 use crate::support::load::{Load, Way};
 use crate::support::{
     Certificate, Client, Edge, Gate, Http2, Origin, Reply, Setup, eventually, get, picture,
 };
+use rustix::process::{Pid, Signal, kill_process};
 use std::os::unix::fs::PermissionsExt;
 
 const EVERY_WAY: [Way; 6] = [
@@ -90,6 +92,42 @@ fn who_still_asks_the_old_process_is_answered_nothing_that_the_new_one_has_purge
     assert_eq!(answer.header("connection"), Some("close"));
     assert!(kept.is_closed());
     assert_eq!(edge.wait_for_exit().code(), Some(0));
+}
+
+/// While the voter stands still the successor can not open what it follows, so that there is time to look.
+#[test]
+fn a_follower_of_the_log_answers_from_its_cache_until_its_successor_serves() {
+    let origin = Origin::with("/a.png", Reply::fresh("one"));
+    let secret = ran(command(&["key", "--cluster", "--json"]), "").expect(0).json();
+    let in_cluster = |name: &str| {
+        let setup = Setup::of(&origin).with_ssd().with_key().edge("name", name);
+        let setup = setup
+            .cluster("listen", "'127.0.0.1:0'")
+            .cluster("voters", "[voter]");
+        let setup = setup.cluster("secret", secret["secret"].to_string());
+        setup.cluster("lease", "60s").purge("start_patience", "60s")
+    };
+    let voter = in_cluster("voter").cluster("roles", "[edge]").start();
+    let told = json_of(&voter.api("GET", "/api/v1/cluster", "", &[]));
+    let told = &told["members"][0];
+    assert_eq!(told["roles"], serde_json::json!(["edge", "voter"]), "{told}");
+    let seeds = format!("[{}]", told["address"]);
+    let edge = in_cluster("follower").cluster("seeds", seeds).start();
+    edge.wait_for_metric("aquatint_purge_lease_held", |held| held == 1.0);
+    eventually("it is a hit", || edge.get("/a.png").is_hit().then_some(()));
+    let signal = |signal| kill_process(Pid::from_raw(voter.id().cast_signed()).unwrap(), signal).unwrap();
+    signal(Signal::STOP);
+    edge.ask_to_hand_over();
+    eventually("the successor waits for the voter", || {
+        let told = edge.stderr();
+        told.contains("the start waits for the voter").then_some(())
+    });
+    edge.get("/a.png").expect_hit(b"one");
+    signal(Signal::CONT);
+    let _second = edge.wait_for_successor(0);
+    origin.set("/a.png", Reply::fresh("two"));
+    voter.purge("{\"files\": [\"http://images.example/a.png\"]}");
+    edge.get("/a.png").expect_fetched(b"two");
 }
 
 /// Its parts are read from the SSD, which is the new process's by then.

@@ -197,7 +197,7 @@ metrics! {
     purge_lease_held: IntGauge = "aquatint_purge_lease_held" [],
     /// Nodes that follow the log of purges that is kept here, by how they stand.
     purge_followers: Family<FollowerState, IntGauge> = "aquatint_purge_followers" ["state"],
-    /// Questions of this node to the keeper of the log of purges that failed.
+    /// Questions of this node to the voter that failed.
     purge_follow_errors: IntCounter = "aquatint_purge_follow_errors_total" [],
     /// Times that a receipt had to wait until the lease of a silent follower had run out.
     purge_fenced: IntCounter = "aquatint_purge_fenced_total" [],

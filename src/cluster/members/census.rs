@@ -312,7 +312,7 @@ mod tests {
                     address: ([127, 0, 0, 1], port).into(),
                 },
                 heartbeat: 1,
-                about: About::of(&Config::default()).written(),
+                about: About::of(&Config::default(), &NodeId::new(name)).written(),
                 now: Now {
                     state: Said::Up,
                     weight: 100,

@@ -18,6 +18,7 @@ use chitchat::{
     Chitchat, ChitchatConfig, ChitchatHandle, ChitchatId, FailureDetectorConfig, NodeState, spawn_chitchat,
 };
 use std::net::SocketAddr;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -79,7 +80,7 @@ impl Gossip {
         metrics: Arc<Metrics>,
     ) -> Result<Self, MembersError> {
         let id = ChitchatId::new(own.id.as_str(), generation.0, own.address);
-        let about = vec![(ABOUT.to_owned(), About::of(config).written())];
+        let about = vec![(ABOUT.to_owned(), About::of(config, &own.id).written())];
         let started = spawn_chitchat(settings(config, id), about, transport).await;
         let chitchat = started.map_err(|error| MembersError::Gossip(error.to_string()))?;
         let heard = Arc::new(Notify::new());
@@ -165,30 +166,44 @@ impl Gossip {
                     break;
                 }
             };
-            match command {
-                Some(Command::Say(said, done)) => {
-                    self.said = said;
-                    self.round(&roll).await;
-                    done.send(()).ok();
-                }
-                Some(Command::Leave(done)) => {
-                    self.said = Said::Left;
-                    self.round(&roll).await;
-                    self.say_farewell(period, &roll).await;
-                    self.end().await;
-                    done.send(()).ok();
-                    break;
-                }
-                Some(Command::End(done)) => {
-                    self.end().await;
-                    done.send(()).ok();
-                    break;
-                }
-                None => {}
+            if let Some(command) = command
+                && self.obey(command, period, &roll).await.is_break()
+            {
+                break;
             }
             self.round(&roll).await;
             settle.look(&mut self.ramp, &self.own, &roll.borrow());
         }
+    }
+
+    /// Breaks where gossip has ended by it.
+    async fn obey(
+        &mut self,
+        command: Command,
+        period: Duration,
+        roll: &watch::Sender<Roll>,
+    ) -> ControlFlow<()> {
+        let (flow, done) = match command {
+            Command::Say(said, done) => {
+                self.said = said;
+                self.round(roll).await;
+                (ControlFlow::Continue(()), done)
+            }
+            Command::Leave(done) => {
+                self.said = Said::Left;
+                self.round(roll).await;
+                self.say_farewell(period, roll).await;
+                self.end().await;
+                (ControlFlow::Break(()), done)
+            }
+            Command::End(done) => {
+                self.end().await;
+                (ControlFlow::Break(()), done)
+            }
+        };
+        // Who has ordered it may have left.
+        done.send(()).ok();
+        flow
     }
 
     /// Says what is to be said, and counts who is there.

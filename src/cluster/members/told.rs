@@ -4,7 +4,7 @@
 //! too: the next release may say more. It does not know who is alive.
 
 use crate::cluster::config::{Config, Role, WEIGHT_MAX, is_name};
-use crate::cluster::member::State;
+use crate::cluster::member::{NodeId, State};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -44,11 +44,12 @@ pub(super) enum Said {
 }
 
 impl About {
-    pub(super) fn of(config: &Config) -> Self {
+    pub(super) fn of(config: &Config, node: &NodeId) -> Self {
+        let roles = config.roles_of(node.as_str()).into_iter();
         About {
             zone: config.zone.clone(),
             pool: config.pool.clone(),
-            roles: config.roles.iter().map(|role| role.name().to_owned()).collect(),
+            roles: roles.map(|role| role.name().to_owned()).collect(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }
     }
@@ -106,9 +107,15 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_again() {
-        let about = About::of(&Config::default());
+        let config = Config {
+            voters: vec!["a".into()],
+            ..Config::default()
+        };
+        let about = About::of(&config, &NodeId::new("b"));
         assert_eq!(About::read(&about.written()), Some(about.clone()));
-        assert_eq!(about.roles(), BTreeSet::from([Role::Edge, Role::Cache]));
+        assert_eq!(about.roles(), BTreeSet::from(Role::CHOSEN));
+        let voter = About::of(&config, &NodeId::new("a"));
+        assert_eq!(voter.roles(), BTreeSet::from(Role::ALL));
         let now = Now {
             state: Said::Draining,
             weight: 70,
@@ -119,7 +126,7 @@ mod tests {
 
     #[test]
     fn what_a_later_release_says_more_is_left_alone() {
-        let text = r#"{"pool":"default","roles":["edge","voter"],"version":"0.9.0","shelf":7}"#;
+        let text = r#"{"pool":"default","roles":["edge","librarian"],"version":"0.9.0","shelf":7}"#;
         let about = About::read(text).unwrap();
         assert_eq!(about.roles(), BTreeSet::from([Role::Edge]));
         assert!(Now::read(r#"{"state":"up","weight":5,"mood":"good"}"#).is_some());

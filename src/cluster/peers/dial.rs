@@ -2,8 +2,8 @@
 //!
 //! Invariant: a connection that is open leads to a node of this cluster. It does not know which.
 
-use super::PeerError;
 use super::fault::told;
+use super::{CONNECTION_WINDOW_BYTES, PeerError, STREAM_WINDOW_BYTES};
 use crate::cluster::config::Config;
 use crate::cluster::identity::Identity;
 use bytes::Bytes;
@@ -25,10 +25,6 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use tonic::codegen::Service;
 use tonic::transport::{Channel, Endpoint};
-
-/// What a peer may send of one answer, and of all on a connection, ahead of being read.
-const STREAM_WINDOW_BYTES: u32 = 1 << 20;
-const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
 
 /// Of bodies; headers come in as many as they need.
 const FRAME_BYTES_MAX: u32 = 64 << 10;
@@ -54,8 +50,7 @@ impl Dialer {
             server_name: identity.server_name(),
             connect_deadline: config.connect_deadline.get(),
             keepalive_interval: config.keepalive_interval.get(),
-            // Twice missed, it is gone.
-            keepalive_deadline: config.keepalive_interval.get() * 2,
+            keepalive_deadline: config.keepalive_deadline.get(),
             header_bytes_max: u32::try_from(config.header_bytes_max.bytes()).unwrap_or(u32::MAX),
         }
     }

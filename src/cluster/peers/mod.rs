@@ -35,6 +35,10 @@ use tonic::transport::Channel;
 /// waits so much longer, and hears why instead of guessing.
 const RELAY_MARGIN: Duration = Duration::from_secs(2);
 
+/// What a node may send of one message, and of all on a connection, ahead of being read.
+pub const STREAM_WINDOW_BYTES: u32 = 1 << 20;
+pub const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
+
 /// Why a peer gave no answer.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum PeerError {

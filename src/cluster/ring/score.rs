@@ -10,7 +10,7 @@ use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};
 
 /// Larger weights count as this one: [`Score`] multiplies distance by weight within 64 bits. The configuration's most is less.
-pub(super) const WEIGHT_MAX: u32 = 1 << 16;
+pub(super) const SCORED_WEIGHT_MAX: u32 = 1 << 16;
 
 /// Bits after the point of a logarithm.
 const FRACTION_BITS: u32 = 40;
@@ -30,7 +30,7 @@ static LOGARITHMS: [u64; SEGMENTS + 1] = logarithms();
 pub(super) struct Score {
     /// `-log2(u)`, of 47 bits at most.
     distance: u64,
-    /// From 1 to [`WEIGHT_MAX`].
+    /// From 1 to [`SCORED_WEIGHT_MAX`].
     weight: u32,
 }
 
@@ -41,7 +41,7 @@ impl Score {
     };
 
     pub(super) fn new(hash: u64, weight: u32) -> Self {
-        let weight = weight.clamp(1, WEIGHT_MAX);
+        let weight = weight.clamp(1, SCORED_WEIGHT_MAX);
         let distance = (64 << FRACTION_BITS) - log2(hash | 1);
         Score { distance, weight }
     }
@@ -235,7 +235,7 @@ mod tests {
         }
 
         #[test]
-        fn a_score_gets_no_worse_with_a_larger_weight(hash: u64, weight in 1..WEIGHT_MAX) {
+        fn a_score_gets_no_worse_with_a_larger_weight(hash: u64, weight in 1..SCORED_WEIGHT_MAX) {
             prop_assert!(Score::new(hash, weight + 1) <= Score::new(hash, weight));
             prop_assert!(Score::new(hash, weight) <= Score::WORST);
         }

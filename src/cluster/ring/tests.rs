@@ -2,6 +2,7 @@
 
 use super::testing::{Node, ring_of, wanted};
 use super::*;
+use crate::cluster::config::Role;
 use crate::cluster::member::{Generation, State};
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -275,6 +276,9 @@ fn only_those_that_own_are_named() {
     );
     assert_eq!(candidates(&with(|member| member.weight = 0), "a"), ["here"]);
     assert_eq!(candidates(&with(|member| member.roles.clear()), "a"), ["here"]);
+    let edge_alone = with(|member| member.roles = [Role::Edge, Role::Voter].into());
+    assert_eq!(candidates(&edge_alone, "a"), ["here"]);
+    assert_eq!(edge_alone.share(&NodeId::new("other")), None);
     assert_eq!(candidates(&with(|_| ()), "a").len(), 2);
 }
 

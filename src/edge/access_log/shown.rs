@@ -8,7 +8,7 @@ use super::line::{Line, Parameters, REFERRER_BYTES_MAX, Transforms};
 use crate::spec;
 
 /// Longer names and values are hidden: a token may stand in a name's place.
-const NAME_BYTES_MAX: usize = 32;
+const PARAMETER_BYTES_MAX: usize = 32;
 const VALUE_BYTES_MAX: usize = 64;
 
 /// A line, and of its texts what may be shown.
@@ -80,7 +80,7 @@ fn show_known(shown: &mut Vec<u8>, query: &[u8], known: &Parameters<'_>) {
                 shown.extend_from_slice(parameter);
             }
             // What ends with its only `=` may be all value: a token in base64.
-            Some(value) if value.iter().any(|byte| *byte != b'=') && is_plain(name, NAME_BYTES_MAX) => {
+            Some(value) if value.iter().any(|byte| *byte != b'=') && is_plain(name, PARAMETER_BYTES_MAX) => {
                 shown.extend_from_slice(name);
                 shown.extend_from_slice(b"=*");
             }

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 const HALF_WINDOW: Duration = Duration::from_secs(150);
 
 /// What is beyond it of a name is not told.
-const NAME_BYTES_MAX: usize = 256;
+const COUNTED_BYTES_MAX: usize = 256;
 
 /// Of more than these a share is looked at.
 const REQUESTS_PER_SECOND_MAX: u64 = 5_000;
@@ -232,7 +232,7 @@ impl Share {
 }
 
 fn cut(name: &[u8]) -> &[u8] {
-    &name[..name.len().min(NAME_BYTES_MAX)]
+    &name[..name.len().min(COUNTED_BYTES_MAX)]
 }
 
 /// Names end up on terminals.
@@ -349,7 +349,7 @@ mod tests {
             panic!("one name")
         };
         assert!(name.starts_with("shop.example/\\x1b[2Ja"), "{name}");
-        assert!(name.len() < NAME_BYTES_MAX + 10);
+        assert!(name.len() < COUNTED_BYTES_MAX + 10);
     }
 
     #[test]

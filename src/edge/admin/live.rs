@@ -51,6 +51,8 @@ pub(super) async fn send(
     }
     loop {
         let next = tokio::select! {
+            // What has been logged goes out before the end.
+            biased;
             next = lines.next() => next,
             // A client has nothing more to say: whatever comes is its leaving.
             _ = session.read_body_or_idle(true) => return,

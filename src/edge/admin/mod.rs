@@ -5,7 +5,8 @@
 //! 3. orders of purges need a key, the rest a peer on this machine or a key of the scope `admin`;
 //! 4. each place is one file here.
 //!
-//! Invariant: it answers whatever the edge is doing; a client that stands still, idle or not, is hung up on.
+//! Invariant: it answers whatever the edge is doing; a client that stands still, idle or not, is hung up on. Who stops the edge can
+//! wait for the answers that are under way, to their last byte.
 
 pub(in crate::edge) mod asked;
 mod body;
@@ -45,6 +46,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::time::timeout;
+use tokio_util::task::TaskTracker;
 use warm::Warming;
 use who::{Visitor, check_page};
 
@@ -65,6 +67,7 @@ pub(crate) struct Admin {
     log: Arc<AccessLog>,
     reload: Arc<dyn Reload>,
     nodes: Option<Nodes>,
+    answers: TaskTracker,
     warming: Warming,
     started_at: Instant,
 }
@@ -80,6 +83,8 @@ pub(crate) struct Process {
     pub(crate) reload: Arc<dyn Reload>,
     /// `None`: a node alone.
     pub(crate) nodes: Option<Nodes>,
+    /// Every answer under way holds a token of it.
+    pub(crate) answers: TaskTracker,
 }
 
 /// What is answered.
@@ -140,6 +145,7 @@ impl Admin {
             log,
             reload,
             nodes,
+            answers,
         } = process;
         Admin {
             warming: Warming::new(config),
@@ -152,6 +158,7 @@ impl Admin {
             log,
             reload,
             nodes,
+            answers,
             started_at: clock::monotonic(),
         }
     }
@@ -294,6 +301,7 @@ impl HttpServerApp for Admin {
         if !arrived.ok()? {
             return None;
         }
+        let _under_way = self.answers.token();
         match self.answer(&mut session).await {
             Answer::Whole(answer) => timeout(deadline, finish(session, answer)).await.ok().flatten(),
             Answer::Lines(lines) => {
@@ -360,6 +368,7 @@ mod tests {
             log: Arc::new(log),
             reload: Arc::new(reload::tests::NoReload),
             nodes: None,
+            answers: TaskTracker::new(),
         };
         Admin::new(&config, process)
     }

@@ -3,13 +3,15 @@
 //! Invariant: only nodes get here, by the listener's mutual TLS; what they say is checked all the same. It does not know what a
 //! purge does.
 
-use super::log_words::{self, MESSAGE_BYTES_MAX, Malformed};
+use super::log_words::{self, Malformed};
+use crate::base::units::ByteSize;
 use crate::purge::order::Order;
-use crate::purge::{NotFollowed, OrderError, Purges};
+use crate::purge::{MadeSnapshot, NotFollowed, OrderError, Purges};
 use crate::wire;
 use crate::wire::log_server::{Log, LogServer};
 use bytes::Bytes;
 use futures::stream::{self, BoxStream, StreamExt};
+use tokio::sync::mpsc;
 use tonic::{Request, Response, Status};
 
 /// Of one part of a snapshot.
@@ -18,11 +20,12 @@ const PART_BYTES: usize = 1 << 20;
 pub(super) struct LogService(Purges);
 
 impl LogService {
-    pub(super) fn server(purges: Purges) -> LogServer<Self> {
+    pub(super) fn server(purges: Purges, message_bytes_max: ByteSize) -> LogServer<Self> {
+        let bytes_max = message_bytes_max.as_usize();
         let server = LogServer::new(LogService(purges));
         server
-            .max_decoding_message_size(MESSAGE_BYTES_MAX)
-            .max_encoding_message_size(MESSAGE_BYTES_MAX)
+            .max_decoding_message_size(bytes_max)
+            .max_encoding_message_size(bytes_max)
     }
 
     /// An order is passed on once: who keeps no log passes nothing on.
@@ -30,6 +33,26 @@ impl LogService {
         match self.0.is_followed() {
             true => Ok(()),
             false => Err(unfollowed(NotFollowed::NotKept)),
+        }
+    }
+}
+
+/// Who takes no part for as long as one may take gets no more of it, so that it does not hold the memory.
+async fn send_parts(
+    mut snapshot: MadeSnapshot,
+    incarnation: Bytes,
+    parts: mpsc::Sender<Result<wire::SnapshotChunk, Status>>,
+) {
+    while !snapshot.bytes.is_empty() {
+        let length = snapshot.bytes.len().min(PART_BYTES);
+        let chunk = wire::SnapshotChunk {
+            incarnation: incarnation.clone(),
+            chunk: snapshot.bytes.split_to(length),
+        };
+        let taken = parts.send_timeout(Ok(chunk), snapshot.part_deadline).await;
+        if let Err(error) = taken {
+            tracing::debug!(%error, "a follower does not take its snapshot");
+            return;
         }
     }
 }
@@ -64,15 +87,10 @@ impl Log for LogService {
     ) -> Result<Response<Self::SnapshotStream>, Status> {
         let snapshot = self.0.snapshot().await.map_err(unfollowed)?;
         let incarnation = Bytes::copy_from_slice(self.0.incarnation().as_bytes());
-        let parts = stream::unfold(Bytes::from(snapshot), move |mut rest| {
-            let incarnation = incarnation.clone();
-            async move {
-                let length = rest.len().min(PART_BYTES);
-                let chunk = (length > 0).then(|| rest.split_to(length))?;
-                Some((Ok(wire::SnapshotChunk { incarnation, chunk }), rest))
-            }
-        });
-        Ok(Response::new(parts.boxed()))
+        let (parts, sent) = mpsc::channel(1);
+        tokio::spawn(send_parts(snapshot, incarnation, parts));
+        let sent = stream::unfold(sent, async |mut sent| Some((sent.recv().await?, sent)));
+        Ok(Response::new(sent.boxed()))
     }
 
     async fn release(

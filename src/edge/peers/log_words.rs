@@ -6,6 +6,7 @@
 use crate::base::clock::Timestamp;
 use crate::base::epoch::{Incarnation, PurgeIndex};
 use crate::base::metrics::PurgeWay;
+use crate::cluster::config::is_name;
 use crate::purge::follow::{Fetch, Fetched, News};
 use crate::purge::log::LogError;
 use crate::purge::order::{Minimum, Mode, OnceKey, Order, PurgeId};
@@ -21,12 +22,6 @@ use std::time::Duration;
 #[path = "log_words_tests.rs"]
 mod tests;
 
-/// A batch of the log, or an order, of the longest URLs.
-pub(super) const MESSAGE_BYTES_MAX: usize = 128 << 20;
-
-/// Of names of nodes.
-const NAME_BYTES_MAX: usize = 255;
-
 /// A part of a message is missing, or is none of what it may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0} is missing or malformed")]
@@ -41,7 +36,7 @@ fn copied(bytes: &[u8]) -> Bytes {
 }
 
 pub(super) fn holder(node: &str, process: &[u8]) -> Result<Holder, Malformed> {
-    if node.is_empty() || node.len() > NAME_BYTES_MAX {
+    if !is_name(node) {
         return Err(Malformed("node"));
     }
     Ok(Holder {

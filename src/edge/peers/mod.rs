@@ -29,6 +29,7 @@ use super::settings::InForce;
 use crate::base::metrics::Metrics;
 use crate::cluster::config::Config;
 use crate::cluster::identity::{Bearer, Identity};
+use crate::cluster::peers::{CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES};
 use crate::cluster::question::ERRAND;
 use crate::purge::Purges;
 use crate::serve::Engine;
@@ -50,10 +51,6 @@ use tonic::body::Body;
 use tonic::codegen::Service;
 use tonic::service::Routes;
 use tonic::transport::Server;
-
-/// What a peer may send of one message, and of all on a connection, ahead of being read.
-const STREAM_WINDOW_BYTES: u32 = 1 << 20;
-const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
 
 /// What the listener needs of the rest of the process.
 pub(crate) struct Process {
@@ -88,8 +85,7 @@ impl PeerServer {
             streams_max: config.streams_max,
             header_bytes_max: u32::try_from(config.header_bytes_max.bytes()).unwrap_or(u32::MAX),
             keepalive_interval: config.keepalive_interval.get(),
-            // Twice missed, it is gone.
-            keepalive_deadline: config.keepalive_interval.get() * 2,
+            keepalive_deadline: config.keepalive_deadline.get(),
         }
     }
 

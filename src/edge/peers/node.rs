@@ -5,6 +5,7 @@
 
 use super::Process;
 use crate::base::metrics::Metrics;
+use crate::cluster::config::Config;
 use crate::cluster::node_client::{Offered, Ticket};
 use crate::key::KeyName;
 use crate::serve::Engine;
@@ -22,39 +23,35 @@ use std::time::Duration;
 use tokio::time::timeout;
 use tonic::{Request, Response, Status, Streaming};
 
-/// A part of a body, with what surrounds it.
-const MESSAGE_BYTES_MAX: usize = 2 << 20;
-
-/// From one message of a push to the next. The sender has a deadline for the whole.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// URLs in one message; a response names a few.
-const CHANGED_KEYS_MAX: usize = 256;
-
 pub(super) struct NodeService {
     engine: Arc<Engine>,
     metrics: Arc<Metrics>,
+    /// From one message of a push to the next. The sender has a deadline for the whole.
+    patience: Duration,
+    changed_keys_max: usize,
 }
 
 impl NodeService {
-    pub(super) fn server(process: &Process) -> NodeServer<NodeService> {
+    pub(super) fn server(process: &Process, config: &Config) -> NodeServer<NodeService> {
         let server = NodeServer::new(NodeService {
             engine: process.engine.clone(),
             metrics: process.metrics.clone(),
+            patience: config.read_deadline.get(),
+            changed_keys_max: config.changed_keys_max,
         });
-        server.max_decoding_message_size(MESSAGE_BYTES_MAX)
+        server.max_decoding_message_size(config.push_message_bytes_max.as_usize())
     }
 
     /// Returns once the copy is stored.
     async fn take(&self, mut parts: Streaming<PushRequest>) -> Result<(), Status> {
-        let Some(Part::Open(open)) = Self::next(&mut parts).await? else {
+        let Some(Part::Open(open)) = self.next(&mut parts).await? else {
             return Err(Status::invalid_argument("a push begins with its entry"));
         };
         let receiver = self.engine.receiver().map_err(|refusal| self.status(refusal))?;
         let mut arriving = receiver
             .begin(&open.entry, &open.ticket)
             .map_err(|refusal| self.status(refusal))?;
-        while let Some(part) = Self::next(&mut parts).await? {
+        while let Some(part) = self.next(&mut parts).await? {
             let Part::Chunk(chunk) = part else {
                 return Err(Status::invalid_argument("a push has one entry"));
             };
@@ -80,8 +77,8 @@ impl NodeService {
         }
     }
 
-    async fn next(parts: &mut Streaming<PushRequest>) -> Result<Option<Part>, Status> {
-        let next = timeout(PATIENCE, parts.message()).await;
+    async fn next(&self, parts: &mut Streaming<PushRequest>) -> Result<Option<Part>, Status> {
+        let next = timeout(self.patience, parts.message()).await;
         match next.map_err(|_| Status::deadline_exceeded("the push came too slowly"))?? {
             None => Ok(None),
             Some(PushRequest { part: Some(part) }) => Ok(Some(part)),
@@ -141,7 +138,7 @@ impl Node for NodeService {
         request: Request<InvalidateRequest>,
     ) -> Result<Response<InvalidateResponse>, Status> {
         let keys = request.into_inner().keys;
-        if keys.len() > CHANGED_KEYS_MAX {
+        if keys.len() > self.changed_keys_max {
             return Err(Status::invalid_argument("too many keys have changed at once"));
         }
         self.engine.invalidated(&keys);

@@ -13,6 +13,9 @@ use tonic::service::Routes;
 pub(super) fn of(config: &Config, process: &Process) -> Routes {
     Routes::default()
         .add_service(CacheService::server(process, &config.calls))
-        .add_service(NodeService::server(process))
-        .add_service(LogService::server(process.purges.clone()))
+        .add_service(NodeService::server(process, config))
+        .add_service(LogService::server(
+            process.purges.clone(),
+            config.log_message_bytes_max,
+        ))
 }

@@ -24,7 +24,7 @@ static SINGLE: [HeaderName; 6] = [
 ];
 
 /// In thousandths; a choice without a weight has it (RFC 9110 section 12.4.2).
-const WEIGHT_MAX: u16 = 1000;
+const QUALITY_MAX: u16 = 1000;
 
 const ABSENT: u8 = 0;
 const BYTES: u8 = 1;
@@ -120,7 +120,7 @@ impl Choices {
                 false => self.push_parameter(name, value)?,
             }
         }
-        let weight = weight.unwrap_or(WEIGHT_MAX);
+        let weight = weight.unwrap_or(QUALITY_MAX);
         self.found.push((weight, start..self.names.len()));
         Some(())
     }
@@ -195,7 +195,7 @@ fn thousandths(value: &[u8]) -> Option<u16> {
     }
     let padded = digits.chain(b"000").take(4);
     let weight = padded.fold(0, |weight, digit| weight * 10 + u16::from(digit - b'0'));
-    (weight <= WEIGHT_MAX).then_some(weight)
+    (weight <= QUALITY_MAX).then_some(weight)
 }
 
 #[cfg(test)]

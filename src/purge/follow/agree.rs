@@ -3,19 +3,16 @@
 //! Invariant: what is noted is the log that the cache is opened for next, before anything is stored under it. It does not know
 //! what the log says.
 
-use super::Settings;
-use super::follower::{ANSWER_DEADLINE, PAUSE_FIRST, PAUSE_MAX};
-use super::leader::{Fetch, Leader};
+use super::follower::{PAUSE_FIRST, PAUSE_MAX};
 use super::memory::{Known, Memory};
+use super::voter::{Fetch, Voter};
+use super::{Limits, Settings};
 use crate::base::epoch::{Incarnation, PurgeIndex};
 use crate::purge::leases::Holder;
 use crate::purge::log::LogError;
 use std::time::Duration;
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
-
-/// How long a start waits for the voter where it can do without.
-const START_PATIENCE: Duration = Duration::from_secs(3);
 
 impl Known {
     pub(super) fn of(incarnation: Incarnation) -> Self {
@@ -41,14 +38,15 @@ pub(super) async fn recall(settings: &Settings) -> Result<(Option<Memory>, Optio
 
 /// Which log is followed: the voter's word, or what was noted while it is away.
 pub(super) async fn agree(
-    leader: &dyn Leader,
+    voter: &dyn Voter,
     holder: &Holder,
     noted: Option<Known>,
     memory: Option<&Memory>,
+    limits: Limits,
 ) -> Known {
-    let asking = ask_incarnation(leader, holder);
+    let asking = ask_incarnation(voter, holder, limits.answer_deadline);
     let told = match noted {
-        Some(_) => timeout(START_PATIENCE, asking).await.ok(),
+        Some(_) => timeout(limits.start_patience, asking).await.ok(),
         None => Some(asking.await),
     };
     match (told, noted) {
@@ -63,7 +61,7 @@ pub(super) async fn agree(
     }
 }
 
-async fn ask_incarnation(leader: &dyn Leader, holder: &Holder) -> Incarnation {
+async fn ask_incarnation(voter: &dyn Voter, holder: &Holder, deadline: Duration) -> Incarnation {
     let mut pause = PAUSE_FIRST;
     loop {
         let fetch = Fetch {
@@ -72,7 +70,7 @@ async fn ask_incarnation(leader: &dyn Leader, holder: &Holder) -> Incarnation {
             applied: PurgeIndex::NONE,
             patience: Duration::ZERO,
         };
-        match timeout(ANSWER_DEADLINE, leader.fetch(fetch)).await {
+        match timeout(deadline, voter.fetch(fetch)).await {
             Ok(Ok(fetched)) => return fetched.incarnation,
             Ok(Err(error)) => tracing::warn!(%error, "the start waits for the voter"),
             Err(_) => tracing::warn!("the start waits for the voter, which does not answer"),

@@ -3,10 +3,10 @@
 //! Invariants: the lease counts from when its renewal was sent, and ends by itself; one task alone applies and renews. It does
 //! not know what a purge covers.
 
-use super::Settings;
 use super::agree::{agree, note, recall};
-use super::leader::{Fetch, Fetched, Leader, LeaderError, News};
 use super::memory::{Known, Memory};
+use super::voter::{Fetch, Fetched, News, Voter, VoterError};
+use super::{Limits, Settings};
 use crate::base::clock::{self, BootTime};
 use crate::base::epoch::{Incarnation, PurgeIndex};
 use crate::base::metrics::Metrics;
@@ -40,20 +40,11 @@ const ANSWER_PARTS: u32 = 4;
 pub(super) const PAUSE_FIRST: Duration = Duration::from_millis(20);
 pub(super) const PAUSE_MAX: Duration = Duration::from_secs(1);
 
-/// More than what the limits of the log let it come to.
-const SNAPSHOT_BYTES_MAX: usize = 1 << 30;
-
-/// From one part of a snapshot to the next; the first has to be made.
-const SNAPSHOT_DEADLINE: Duration = Duration::from_secs(60);
-
-/// What a voter that lives takes to answer, beside what it waits for.
-pub(super) const ANSWER_DEADLINE: Duration = Duration::from_secs(2);
-
 /// Who follows, and whom.
 pub(in crate::purge) struct Start {
     pub(in crate::purge) settings: Settings,
     pub(in crate::purge) node: String,
-    pub(in crate::purge) leader: Arc<dyn Leader>,
+    pub(in crate::purge) voter: Arc<dyn Voter>,
     pub(in crate::purge) before: Option<Incarnation>,
     pub(in crate::purge) metrics: Arc<Metrics>,
 }
@@ -68,7 +59,7 @@ pub(in crate::purge) struct Follower {
 }
 
 struct Shared {
-    leader: Arc<dyn Leader>,
+    voter: Arc<dyn Voter>,
     holder: Holder,
     incarnation: Incarnation,
     /// What an earlier process had applied, at least.
@@ -79,7 +70,9 @@ struct Shared {
     /// Until when it may serve, in nanoseconds since boot.
     until: AtomicU64,
     lease: Duration,
-    memory: Option<Memory>,
+    limits: Limits,
+    /// `None`: the cache ends with the process, or is another process's.
+    memory: Mutex<Option<Memory>>,
     metrics: Arc<Metrics>,
 }
 
@@ -87,15 +80,15 @@ struct Shared {
 #[derive(Debug, thiserror::Error)]
 enum Trouble {
     #[error(transparent)]
-    Leader(#[from] LeaderError),
+    Voter(#[from] VoterError),
     #[error("no answer in time")]
     Deadline,
     #[error("entry {0} does not follow the last one that is applied")]
     Gap(PurgeIndex),
     #[error("what was sent can not be read: {0}")]
     Unreadable(String),
-    #[error("a snapshot has more than {SNAPSHOT_BYTES_MAX} bytes")]
-    TooLong,
+    #[error("a snapshot has more than {0} bytes")]
+    TooLong(usize),
     #[error(
         "the voter has begun another log of purges ({0:?}): nothing that was cached here may be served any more, and the edge has to start again"
     )]
@@ -117,7 +110,7 @@ impl Follower {
         let Start {
             settings,
             node,
-            leader,
+            voter,
             before,
             metrics,
         } = start;
@@ -127,9 +120,10 @@ impl Follower {
             node: node.into(),
             process: *Uuid::now_v7().as_bytes(),
         };
-        let known = agree(&*leader, &holder, noted, memory.as_ref()).await;
+        let limits = Limits::of(config);
+        let known = agree(&*voter, &holder, noted, memory.as_ref(), limits).await;
         let shared = Arc::new(Shared {
-            leader,
+            voter,
             holder,
             incarnation: known.incarnation,
             before: known.applied,
@@ -138,7 +132,8 @@ impl Follower {
             state: Mutex::new(state),
             until: AtomicU64::new(0),
             lease: settings.lease,
-            memory,
+            limits,
+            memory: Mutex::new(memory),
             metrics,
         });
         let (stop, ended) = (CancellationToken::new(), CancellationToken::new());
@@ -148,7 +143,7 @@ impl Follower {
             work: Mutex::new(Some(tokio::spawn(work))),
             stop,
             ended,
-            deadline: config.deadline.get() + ANSWER_DEADLINE,
+            deadline: config.deadline.get() + limits.answer_deadline,
         })
     }
 
@@ -170,18 +165,23 @@ impl Follower {
         if self.stop.is_cancelled() {
             return Err(OrderError::Stopping);
         }
-        let answer = timeout(self.deadline, self.shared.leader.submit(order)).await;
+        let answer = timeout(self.deadline, self.shared.voter.submit(order)).await;
         answer.unwrap_or_else(|_| Err(OrderError::Unreachable("no answer in time".to_owned())))
     }
 
     pub(in crate::purge) async fn receipt(&self, id: &PurgeId) -> Result<Option<Receipt>, OrderError> {
-        let answer = timeout(ANSWER_DEADLINE, self.shared.leader.receipt(id)).await;
-        let answer = answer.unwrap_or_else(|_| Err(LeaderError::Unreachable("no answer in time".to_owned())));
+        let answer = timeout(self.shared.limits.answer_deadline, self.shared.voter.receipt(id)).await;
+        let answer = answer.unwrap_or_else(|_| Err(VoterError::Unreachable("no answer in time".to_owned())));
         answer.map_err(|error| OrderError::Unreachable(error.to_string()))
     }
 
     pub(in crate::purge) async fn ended(&self) {
         self.ended.cancelled().await;
+    }
+
+    /// Gives the cache up, and goes on following: two processes of one node each hold a lease, and an order waits for both.
+    pub(in crate::purge) fn hand_over(&self) {
+        self.shared.give_up_memory();
     }
 
     /// From here on nothing stored is served, and no order waits for this process.
@@ -214,13 +214,11 @@ async fn follow(shared: Arc<Shared>, stop: CancellationToken, _ended: DropGuard)
         Some(trouble) => {
             tracing::error!(%trouble, "this node can not go on following the log of purges");
             if let Trouble::OtherLog(incarnation) = trouble {
-                note(shared.memory.as_ref(), Known::of(incarnation));
+                note(shared.memory.lock().as_ref(), Known::of(incarnation));
             }
         }
     }
-    if let Some(memory) = &shared.memory {
-        memory.release();
-    }
+    shared.give_up_memory();
 }
 
 impl Shared {
@@ -261,7 +259,7 @@ impl Shared {
             applied: self.tables.applied(),
             patience,
         };
-        let answer = timeout(patience + self.lease / ANSWER_PARTS, self.leader.fetch(fetch)).await;
+        let answer = timeout(patience + self.lease / ANSWER_PARTS, self.voter.fetch(fetch)).await;
         let fetched = answer.map_err(|_| Trouble::Deadline)??;
         self.check(&fetched)?;
         let taken = self.take(fetched.news, sent, held).await;
@@ -342,17 +340,20 @@ impl Shared {
 
     async fn snapshot(&self) -> Result<Vec<u8>, Trouble> {
         let late = |_| Trouble::Deadline;
-        let snapshot = timeout(SNAPSHOT_DEADLINE, self.leader.snapshot())
-            .await
-            .map_err(late)??;
+        let Limits {
+            snapshot_deadline: deadline,
+            snapshot_bytes_max: bytes_max,
+            ..
+        } = self.limits;
+        let snapshot = timeout(deadline, self.voter.snapshot()).await.map_err(late)??;
         if snapshot.incarnation != self.incarnation {
             return Err(Trouble::OtherLog(snapshot.incarnation));
         }
         let (mut parts, mut bytes) = (snapshot.parts, Vec::new());
-        while let Some(part) = timeout(SNAPSHOT_DEADLINE, parts.next()).await.map_err(late)? {
+        while let Some(part) = timeout(deadline, parts.next()).await.map_err(late)? {
             let part: Bytes = part?;
-            if bytes.len() + part.len() > SNAPSHOT_BYTES_MAX {
-                return Err(Trouble::TooLong);
+            if bytes.len() + part.len() > bytes_max {
+                return Err(Trouble::TooLong(bytes_max));
             }
             bytes.extend_from_slice(&part);
         }
@@ -365,11 +366,16 @@ impl Shared {
             incarnation: self.incarnation,
             applied: self.tables.applied(),
         };
-        note(self.memory.as_ref(), known);
+        note(self.memory.lock().as_ref(), known);
+    }
+
+    /// From here on the cache may be another process's, and nothing is noted with it.
+    fn give_up_memory(&self) {
+        drop(self.memory.lock().take());
     }
 
     async fn release(&self) {
-        let released = timeout(ANSWER_DEADLINE, self.leader.release(&self.holder)).await;
+        let released = timeout(self.limits.answer_deadline, self.voter.release(&self.holder)).await;
         if !matches!(released, Ok(Ok(()))) {
             tracing::warn!(
                 "the voter does not hear that this node's lease is given back; orders wait until it has run out"

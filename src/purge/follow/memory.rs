@@ -14,6 +14,15 @@ use std::path::Path;
 
 pub(super) struct Memory(File);
 
+impl Drop for Memory {
+    /// At once, also where a child process has the file yet.
+    fn drop(&mut self) {
+        if let Err(error) = self.0.unlock() {
+            tracing::warn!(%error, "the lock of the cache goes only with the process");
+        }
+    }
+}
+
 /// What was noted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Known {
@@ -29,13 +38,6 @@ impl Memory {
         let read = file.read_exact_at(&mut bytes, 0);
         let mark = read.ok().and_then(|()| Mark::from_bytes(&bytes));
         Ok((Memory(file), mark.map(Known::from)))
-    }
-
-    /// Lets others have it, also while this value lives.
-    pub(super) fn release(&self) {
-        if let Err(error) = self.0.unlock() {
-            tracing::warn!(%error, "the lock of the cache goes only with the process");
-        }
     }
 
     /// So that it outlives the process. Blocking.

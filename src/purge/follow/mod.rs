@@ -10,14 +10,15 @@
 
 mod agree;
 mod follower;
-mod leader;
 mod memory;
 #[cfg(test)]
 mod tests;
+mod voter;
 
 pub(super) use follower::{Follower, Start};
-pub use leader::{Fetch, Fetched, Leader, LeaderError, News, SnapshotParts};
+pub use voter::{Fetch, Fetched, News, SnapshotParts, Voter, VoterError};
 
+use super::config::Config;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -28,4 +29,27 @@ pub struct Settings {
     pub lease: Duration,
     /// Of the cache, where it outlives the process: there is noted which log it belongs to.
     pub cache: Option<PathBuf>,
+}
+
+/// How long a follower waits, and what it takes.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    /// What a voter that lives takes to answer, beside what it waits for.
+    answer_deadline: Duration,
+    /// How long a start waits for the voter where it can do without.
+    start_patience: Duration,
+    /// From one part of a snapshot to the next; the first has to be made.
+    snapshot_deadline: Duration,
+    snapshot_bytes_max: usize,
+}
+
+impl Limits {
+    fn of(config: &Config) -> Self {
+        Limits {
+            answer_deadline: config.voter_deadline.get(),
+            start_patience: config.start_patience.get(),
+            snapshot_deadline: config.snapshot_deadline.get(),
+            snapshot_bytes_max: config.snapshot_bytes_max.as_usize(),
+        }
+    }
 }

@@ -53,8 +53,8 @@ impl Wire {
         *self.voter.lock() = Some(voter.clone());
     }
 
-    fn voter(&self) -> Result<Purges, LeaderError> {
-        let cut = || LeaderError::Unreachable("cut".to_owned());
+    fn voter(&self) -> Result<Purges, VoterError> {
+        let cut = || VoterError::Unreachable("cut".to_owned());
         match self.is_cut.load(Ordering::SeqCst) {
             true => Err(cut()),
             false => self.voter.lock().clone().ok_or_else(cut),
@@ -62,13 +62,13 @@ impl Wire {
     }
 }
 
-fn refused(error: crate::purge::NotFollowed) -> LeaderError {
-    LeaderError::Refused(error.to_string())
+fn refused(error: crate::purge::NotFollowed) -> VoterError {
+    VoterError::Refused(error.to_string())
 }
 
 #[async_trait]
-impl Leader for Arc<Wire> {
-    async fn fetch(&self, fetch: Fetch) -> Result<Fetched, LeaderError> {
+impl Voter for Arc<Wire> {
+    async fn fetch(&self, fetch: Fetch) -> Result<Fetched, VoterError> {
         let fetched = self.voter()?.fetch(&fetch).await.map_err(refused);
         // An answer may be lost when the question was not.
         self.voter()?;
@@ -81,11 +81,12 @@ impl Leader for Arc<Wire> {
         Ok(fetched)
     }
 
-    async fn snapshot(&self) -> Result<SnapshotParts, LeaderError> {
+    async fn snapshot(&self) -> Result<SnapshotParts, VoterError> {
         self.snapshots.fetch_add(1, Ordering::SeqCst);
         let voter = self.voter()?;
-        let bytes = voter.snapshot().await.map_err(refused)?;
-        let parts: Vec<_> = bytes
+        let snapshot = voter.snapshot().await.map_err(refused)?;
+        let parts: Vec<_> = snapshot
+            .bytes
             .chunks(7)
             .map(|part| Ok(Bytes::copy_from_slice(part)))
             .collect();
@@ -95,7 +96,7 @@ impl Leader for Arc<Wire> {
         })
     }
 
-    async fn release(&self, holder: &Holder) -> Result<(), LeaderError> {
+    async fn release(&self, holder: &Holder) -> Result<(), VoterError> {
         self.voter()?.release(holder).map_err(refused)
     }
 
@@ -105,7 +106,7 @@ impl Leader for Arc<Wire> {
         voter.submit(order).await
     }
 
-    async fn receipt(&self, id: &PurgeId) -> Result<Option<Receipt>, LeaderError> {
+    async fn receipt(&self, id: &PurgeId) -> Result<Option<Receipt>, VoterError> {
         Ok(self.voter()?.receipt(id).await.unwrap())
     }
 }
@@ -129,8 +130,8 @@ async fn follower_in(node: &str, wire: &Arc<Wire>, cache: Option<&Path>) -> Purg
         cache: cache.map(Path::to_owned),
     };
     let (config, metrics) = (Config::default(), Arc::new(Metrics::new()));
-    let leader = Arc::new(wire.clone());
-    let following = Purges::follow(&config, settings, node, leader, None, metrics);
+    let way = Arc::new(wire.clone());
+    let following = Purges::follow(&config, settings, node, way, None, metrics);
     following.await.unwrap()
 }
 
@@ -279,6 +280,19 @@ async fn who_is_too_far_behind_or_missed_something_takes_a_snapshot() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_has_its_turn_until_it_is_sent() {
+    let voter = voter_in(None).await;
+    let crate::purge::Role::Votes(local) = &voter.0.role else {
+        panic!("it keeps the log");
+    };
+    let turns = local.snapshots.available_permits();
+    let made = voter.snapshot().await.unwrap();
+    assert_eq!(local.snapshots.available_permits(), turns - 1);
+    drop(made);
+    assert_eq!(local.snapshots.available_permits(), turns);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_order_that_is_passed_on_is_carried_out_once() {
     let voter = voter_in(None).await;
     let wires = [Wire::to(&voter), Wire::to(&voter)];
@@ -314,6 +328,42 @@ async fn a_follower_whose_log_was_replaced_ends_and_its_next_life_belongs_to_the
     until(|| again.may_serve()).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_follower_that_hands_over_may_serve_beside_its_successor_until_it_retires() {
+    let cache = tempfile::tempdir().unwrap();
+    let voter = voter_in(None).await;
+    let wire = Wire::to(&voter);
+    let old = follower_in("a", &wire, Some(cache.path())).await;
+    old.hand_over().await;
+    let new = follower_in("a", &wire, Some(cache.path())).await;
+    until(|| old.may_serve() && new.may_serve()).await;
+    let receipt = voter.submit(order("/x", None)).await.unwrap();
+    let index = receipt.index.unwrap();
+    assert!(highest(&old, "/x") == index && highest(&new, "/x") == index);
+    assert_eq!(applied_at(&receipt), ["voter", "a"]);
+    old.retire().await;
+    assert!(!old.may_serve());
+    let receipt = voter.submit(order("/y", None)).await.unwrap();
+    assert_eq!(applied_at(&receipt), ["voter", "a"]);
+    assert_eq!(receipt.fenced, [""; 0]);
+    until(|| new.may_serve()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_purge_waits_for_the_lease_of_a_process_that_has_handed_over_and_is_cut_off() {
+    let cache = tempfile::tempdir().unwrap();
+    let voter = voter_in(None).await;
+    let wires = [Wire::to(&voter), Wire::to(&voter)];
+    let old = follower_in("a", &wires[0], Some(cache.path())).await;
+    old.hand_over().await;
+    let new = follower_in("a", &wires[1], Some(cache.path())).await;
+    until(|| old.may_serve() && new.may_serve()).await;
+    wires[0].cut(true);
+    let receipt = voter.submit(order("/x", None)).await.unwrap();
+    assert!(!old.may_serve());
+    assert_eq!(highest(&new, "/x"), receipt.index.unwrap());
+}
+
 /// As soon as the process before has let go of the cache.
 async fn reopened(wire: &Arc<Wire>, cache: &Path) -> Purges {
     let settings = Settings {
@@ -322,8 +372,8 @@ async fn reopened(wire: &Arc<Wire>, cache: &Path) -> Purges {
     };
     loop {
         let (config, metrics) = (Config::default(), Arc::new(Metrics::new()));
-        let leader = Arc::new(wire.clone());
-        match Purges::follow(&config, settings.clone(), "a", leader, None, metrics).await {
+        let way = Arc::new(wire.clone());
+        match Purges::follow(&config, settings.clone(), "a", way, None, metrics).await {
             Ok(purges) => return purges,
             Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
         }

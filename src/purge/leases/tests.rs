@@ -46,6 +46,26 @@ fn ready(applied: &[(&str, u64)], fenced: &[&str]) -> Acknowledgement {
 }
 
 #[test]
+fn an_order_waits_for_both_processes_of_a_node_and_names_the_node_once() {
+    let mut leases = Leases::new(LEASE, 10, None, at(0));
+    let (old, new) = (holder("a", 1), holder("a", 2));
+    renew(&mut leases, 1000, &old, 3, 3).unwrap();
+    renew(&mut leases, 1500, &new, 3, 3).unwrap();
+    let until = |millis: u64| Acknowledgement::Wait(at(millis).plus(held_for(LEASE)));
+    assert_eq!(leases.may_acknowledge(index(4), at(1600)), until(1500));
+    renew(&mut leases, 1700, &new, 4, 4).unwrap();
+    assert_eq!(leases.may_acknowledge(index(4), at(1800)), until(1000));
+    renew(&mut leases, 1900, &old, 4, 4).unwrap();
+    assert_eq!(
+        leases.may_acknowledge(index(4), at(2000)),
+        ready(&[("a", 1900)], &[])
+    );
+    leases.release(&old);
+    renew(&mut leases, 2100, &new, 4, 4).unwrap();
+    assert_eq!(leases.may_acknowledge(index(5), at(2200)), until(2100));
+}
+
+#[test]
 fn an_order_waits_until_a_leased_follower_has_applied_it_or_its_lease_has_run_out() {
     let mut leases = Leases::new(LEASE, 10, None, at(0));
     let (a, b) = (holder("a", 1), holder("b", 2));

@@ -74,6 +74,7 @@ struct Shared {
     arriving: Arc<Semaphore>,
     arriving_bytes_max: u64,
     handover_bytes_max: u64,
+    log_patience: Duration,
     metrics: Arc<Metrics>,
 }
 
@@ -99,7 +100,7 @@ impl Copies {
         purges: Purges,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let arriving_bytes_max = config.push_queue_bytes_max.bytes();
+        let arriving_bytes_max = config.arriving_bytes_max.bytes();
         let arriving = (arriving_bytes_max.div_ceil(ARRIVAL_UNIT)).min(u32::MAX.into()) as usize;
         let (queue, waiting) = queue::queue(config.push_queue_bytes_max.bytes(), metrics.clone());
         let shared = Arc::new(Shared {
@@ -113,6 +114,7 @@ impl Copies {
             arriving: Arc::new(Semaphore::new(arriving.min(Semaphore::MAX_PERMITS))),
             arriving_bytes_max,
             handover_bytes_max: config.handover_bytes_max.bytes(),
+            log_patience: config.log_patience.get(),
             metrics,
         });
         let mut tasks = JoinSet::new();

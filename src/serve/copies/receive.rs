@@ -23,10 +23,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 
-/// How long a copy waits for this node's log to come to its epoch.
-const LOG_PATIENCE: Duration = Duration::from_secs(1);
-
-/// How often it looks.
+/// How often a copy that waits for this node's log to come to its epoch looks.
 const LOG_LOOK: Duration = Duration::from_millis(5);
 
 /// Copies of one response that came by two ways are not told apart by so little.
@@ -220,7 +217,7 @@ impl Receiver<'_> {
 
     /// An epoch that is ahead may be a moment ahead.
     async fn reach(&self, epoch: Epoch) -> Result<(), Refusal> {
-        let patience = clock::monotonic() + LOG_PATIENCE;
+        let patience = clock::monotonic() + self.shared.log_patience;
         while self.shared.purges.epoch() < epoch {
             if clock::monotonic() >= patience {
                 return Err(Refusal::EpochAhead);

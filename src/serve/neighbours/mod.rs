@@ -31,9 +31,6 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Nodes that are asked for one thing, one after the other, before this one serves by itself.
-const ASKED_MAX: usize = 3;
-
 /// Draws are no secret, and differ by what has been drawn before.
 const DRAWS_SEED: u64 = 1;
 
@@ -46,6 +43,8 @@ pub(crate) struct Neighbours {
     purges: Purges,
     zone: String,
     look_deadline: Duration,
+    /// Nodes that are asked for one thing before this one serves by itself.
+    asked_max: usize,
     bound: Bound,
     draws: Draws,
     /// Until then it may not have yet what it owns.
@@ -102,6 +101,7 @@ impl Neighbours {
             purges,
             zone: config.zone.clone(),
             look_deadline: config.look_deadline.get(),
+            asked_max: config.asked_max,
             bound: Bound::new(config),
             draws: Draws::new(DRAWS_SEED),
             settled_at: clock::monotonic() + config.ramp.get() * SETTLING,
@@ -132,7 +132,7 @@ impl Neighbours {
         let (ranked, count) = match asks {
             Asks::Origin => return Vec::new(),
             Asks::OwnerBefore => (view.ring.fill_order_without(&wanted, &view.own), 1),
-            Asks::Primary => (view.ring.fill_order(&wanted), ASKED_MAX),
+            Asks::Primary => (view.ring.fill_order(&wanted), self.asked_max),
         };
         let others = view.ring.named(ranked).take_while(|member| member.id != view.own);
         others.take(count).cloned().collect()
@@ -150,13 +150,13 @@ impl Neighbours {
                 let draw = self.draws.draw();
                 let choice = self.bound.choose(&view.ring, &view.loads, &wanted, draw);
                 let before = choice.order.iter().take_while(|position| Some(*position) != here);
-                before.take(ASKED_MAX).collect()
+                before.take(self.asked_max).collect()
             }
             // What it owns it may not serve either, and whoever has a lease answers rightly.
             Lease::Lapsed => {
                 let all = view.ring.candidates(&wanted);
                 let others = all.iter().filter(|position| Some(*position) != here);
-                others.take(ASKED_MAX).collect()
+                others.take(self.asked_max).collect()
             }
         };
         (!order.is_empty()).then_some(Elsewhere { view, owners, order })

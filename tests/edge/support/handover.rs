@@ -30,7 +30,7 @@ impl Edge {
     }
 
     #[track_caller]
-    fn wait_for_successor(&self, before: usize) -> Successor {
+    pub(crate) fn wait_for_successor(&self, before: usize) -> Successor {
         eventually("another process serves", || {
             (self.taken_over() > before).then_some(())
         });

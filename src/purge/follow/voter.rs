@@ -50,36 +50,36 @@ pub enum News {
 /// All of it at one index: a [`crate::purge::state::Snapshot`] by postcard, in parts.
 pub struct SnapshotParts {
     pub incarnation: Incarnation,
-    pub parts: BoxStream<'static, Result<Bytes, LeaderError>>,
+    pub parts: BoxStream<'static, Result<Bytes, VoterError>>,
 }
 
 /// Why there is no answer.
 #[derive(Clone, Debug, thiserror::Error)]
-pub enum LeaderError {
-    #[error("the node that keeps the log of purges can not be reached: {0}")]
+pub enum VoterError {
+    #[error("the voter of the log of purges can not be reached: {0}")]
     Unreachable(String),
-    #[error("the node that keeps the log of purges refuses: {0}")]
+    #[error("the voter of the log of purges refuses: {0}")]
     Refused(String),
-    #[error("the node that keeps the log of purges says what is none of its words: {0}")]
+    #[error("the voter of the log of purges says what is none of its words: {0}")]
     Malformed(String),
 }
 
 /// The node that keeps the log.
 #[async_trait]
-pub trait Leader: Send + Sync {
+pub trait Voter: Send + Sync {
     /// # Errors
     /// When there is no answer.
-    async fn fetch(&self, fetch: Fetch) -> Result<Fetched, LeaderError>;
+    async fn fetch(&self, fetch: Fetch) -> Result<Fetched, VoterError>;
 
     /// # Errors
     /// When there is no answer.
-    async fn snapshot(&self) -> Result<SnapshotParts, LeaderError>;
+    async fn snapshot(&self) -> Result<SnapshotParts, VoterError>;
 
     /// The process serves nothing stored any more.
     ///
     /// # Errors
     /// When it is not known to be heard.
-    async fn release(&self, holder: &Holder) -> Result<(), LeaderError>;
+    async fn release(&self, holder: &Holder) -> Result<(), VoterError>;
 
     /// Has an order carried out there.
     ///
@@ -91,5 +91,5 @@ pub trait Leader: Send + Sync {
     ///
     /// # Errors
     /// When there is no answer.
-    async fn receipt(&self, id: &PurgeId) -> Result<Option<Receipt>, LeaderError>;
+    async fn receipt(&self, id: &PurgeId) -> Result<Option<Receipt>, VoterError>;
 }
