@@ -1,5 +1,9 @@
 //! Where a node stands in its cluster, and how patient it is with the others.
 
+mod role;
+
+pub use role::Role;
+
 use super::secret::ClusterSecret;
 use crate::base::problem::Problems;
 use crate::base::secret::Secret;
@@ -174,18 +178,6 @@ pub struct Tls {
     pub server_name: String,
 }
 
-/// What a node does for the others.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Role {
-    /// It answers clients.
-    Edge,
-    /// It may own keys.
-    Cache,
-    /// It keeps the log of purges: by what all say under `voters`, and no choice of its own.
-    Voter,
-}
-
 impl Default for Config {
     fn default() -> Self {
         Config {
@@ -240,25 +232,6 @@ impl Default for Config {
             report_interval: Span::secs(1),
             calls: Calls::default(),
         }
-    }
-}
-
-impl Role {
-    pub const ALL: [Role; 3] = [Role::Edge, Role::Cache, Role::Voter];
-
-    /// Those that a node's own configuration gives it.
-    pub const CHOSEN: [Role; 2] = [Role::Edge, Role::Cache];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Role::Edge => "edge",
-            Role::Cache => "cache",
-            Role::Voter => "voter",
-        }
-    }
-
-    pub fn named(name: &str) -> Option<Self> {
-        Role::ALL.into_iter().find(|role| role.name() == name)
     }
 }
 

@@ -73,9 +73,7 @@ impl Fill {
         if let Some(answer) = self.fetch_from_peer(&request).await {
             return answer;
         }
-        if self.fills.neighbours.is_some() {
-            self.fills.metrics.cluster_fills[FillFrom::Origin].inc();
-        }
+        self.count_as_from(FillFrom::Origin);
         let origin = &self.route.origin;
         let crowd = Crowd(self.landing.flight.clone());
         let mut asking = self.questions.begin(origin, &mut request, crowd);

@@ -1,24 +1,27 @@
 //! A cluster of real processes, and how each [`Operation`] is carried out on it.
 
-use crate::load::{Client, Directory, HOST, Running, ask_each};
+mod assertions;
+mod nodes;
+mod orders;
+
+use crate::load::{Directory, Running, ask_each};
 use crate::network::{self, Network};
-use crate::operation::{Disk, Expected, Fetches, Operation};
-use crate::origin::{Origin, target};
+use crate::operation::Operation;
+use crate::origin::Origin;
 use crate::support::command::{command, ran};
 use crate::support::edge::sum_of;
 use crate::support::purging::KEY;
-use crate::support::{Edge, PATIENCE, Setup, eventually};
+use crate::support::{Edge, Setup, eventually};
+use crate::turn::Turn;
 use crate::wire::{Connection, Request};
 use aquatint::base::clock::monotonic;
-use rustix::process::{Pid, Signal, kill_process};
-use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::UdpSocket;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, UdpSocket};
 use std::ops::Range;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Keys of the section `cluster` that a test sets, beside those that all have.
 pub(crate) type Settings = &'static [(&'static str, &'static str)];
@@ -34,11 +37,28 @@ const SETTINGS: Settings = &[
     ("read_deadline", "4s"),
 ];
 
+/// For tests in which no node is to be given up for lateness: what is slow there is the machine.
+pub(crate) const PATIENT: Settings = &[
+    ("connect_deadline", "15s"),
+    ("handshake_deadline", "15s"),
+    ("first_byte_deadline", "20s"),
+    ("read_deadline", "20s"),
+    ("look_deadline", "15s"),
+    ("keepalive_interval", "10s"),
+    ("log_patience", "5s"),
+    ("suspicion", "20"),
+    ("lease", "20s"),
+    // A node that comes asks the others for three times as long.
+    ("ramp", "4s"),
+];
+
 pub(crate) struct Cluster {
     began: Instant,
     settings: Settings,
     /// Of one node alone.
     particular: Box<dyn Fn(usize) -> Settings>,
+    /// What a test sets beyond that, last of all.
+    shape: Shape,
     origin: Arc<Origin>,
     network: Box<dyn Network>,
     directory: Arc<Directory>,
@@ -49,7 +69,12 @@ pub(crate) struct Cluster {
     answered: BTreeMap<usize, f64>,
     /// Orders that have been acknowledged.
     purged: u64,
+    /// Given up when all processes have ended.
+    _turn: Turn,
 }
+
+/// What becomes of the configuration of a node of this number.
+pub(crate) type Shape = Box<dyn Fn(usize, Setup) -> Setup>;
 
 struct Node {
     setup: Setup,
@@ -60,6 +85,8 @@ struct Node {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Running,
+    /// It owns nothing, and answers as before.
+    Draining,
     Paused,
     Ended,
     /// It runs, and is not meant to be let in.
@@ -79,11 +106,13 @@ pub(crate) fn run_with(settings: Settings, operations: &[Operation]) {
 
 impl Cluster {
     pub(crate) fn new(network: Box<dyn Network>, settings: Settings) -> Cluster {
+        let turn = Turn::take();
         let origin = Arc::new(Origin::start(network.origin_at()));
         Cluster {
             began: monotonic(),
             settings,
             particular: Box::new(|_| &[]),
+            shape: Box::new(|_, setup| setup),
             directory: Arc::new(Directory::new(origin.clone())),
             origin,
             network,
@@ -92,11 +121,17 @@ impl Cluster {
             loads: Vec::new(),
             answered: BTreeMap::new(),
             purged: 0,
+            _turn: turn,
         }
     }
 
     pub(crate) fn with_particular(mut self, particular: impl Fn(usize) -> Settings + 'static) -> Cluster {
         self.particular = Box::new(particular);
+        self
+    }
+
+    pub(crate) fn with_shape(mut self, shape: impl Fn(usize, Setup) -> Setup + 'static) -> Cluster {
+        self.shape = Box::new(shape);
         self
     }
 
@@ -121,9 +156,12 @@ impl Cluster {
     fn carry_out(&mut self, operation: &Operation) {
         match operation {
             Operation::Start(count) => self.start_all(*count),
+            Operation::StartWarm(count, objects) => self.start_warm(*count, objects),
             Operation::Join(node) => self.join(*node),
             Operation::Kill(node) => self.kill(*node),
             Operation::Leave(node) => self.leave(*node),
+            Operation::Drain(node) => self.drain(*node),
+            Operation::Undrain(node) => self.undrain(*node),
             Operation::Pause(node) => self.pause(*node),
             Operation::Resume(node) => self.resume(*node),
             Operation::Restart(node, disk) => self.restart(*node, *disk),
@@ -137,6 +175,7 @@ impl Cluster {
             Operation::StartWithoutSeeds(node) => {
                 self.start_stranger(*node, |setup| setup.cluster("seeds", "['127.0.0.1:1']"));
             }
+            Operation::StartStranger(node) => self.start_stranger(*node, |setup| setup),
             Operation::Return(node, disk) => self.start_again(*node, *disk),
             Operation::AwaitEnd(node) => self.await_end(*node),
             Operation::Partition(one, other) => self.partition(one, other),
@@ -167,163 +206,18 @@ impl Cluster {
         }
     }
 
-    // ---- Nodes ----
-
-    fn setup(&self, node: usize) -> Setup {
-        let addresses = self.network.addresses(node);
-        let setup = Setup::without_origin()
-            .origin("url", format!("http://{}", self.origin.address()))
-            // An origin that is late is a machine that is busy, unless a test says otherwise.
-            .origin("connect_deadline", "30s")
-            .origin("first_byte_deadline", "60s")
-            .edge("listen", addresses.clients.to_string())
-            .edge("access_log", "{to: off}")
-            .edge("name", name(node))
-            .admin("listen", addresses.admin.to_string())
-            .log(
-                "filter",
-                "info,foyer=error,pingora_core=off,chitchat=warn,aquatint::serve::neighbours=debug",
-            )
-            .with_ssd()
-            .purge("keys", keys())
-            .cluster("listen", format!("'{}'", addresses.cluster))
-            .cluster("advertise", format!("'{}'", addresses.advertised))
-            .cluster("node", name(node))
-            .cluster("secret", format!("'{}'", self.secret))
-            .cluster("voters", format!("[{}]", name(1)));
-        let seeds = [1, 2].map(|seed| format!("'{}'", self.network.addresses(seed).advertised));
-        let setup = setup.cluster("seeds", format!("[{}]", seeds.join(", ")));
-        let all = SETTINGS
-            .iter()
-            .chain(self.settings)
-            .chain((self.particular)(node));
-        all.fold(setup, |setup, (key, value)| setup.cluster(key, *value))
-    }
-
-    fn spawn(&mut self, node: usize, setup: Setup, state: State) {
-        let executable = self.network.executable(node, &binary());
-        let edge = setup.spawn_from(&executable);
-        self.network.started(node, edge.id());
-        let edge = Some(edge);
-        self.nodes.insert(node, Node { setup, edge, state });
-    }
-
-    /// Until it listens, and clients may be sent there.
-    #[track_caller]
-    fn await_listening(&mut self, node: usize) {
-        let edge = self.edge_mut(node);
-        edge.wait_until_listening();
-        let address = edge.address();
-        self.directory.offer(node, address);
-    }
-
-    #[track_caller]
-    fn start_all(&mut self, count: usize) {
-        (1..=count).for_each(|node| self.network.add(node));
-        for node in 1..=count {
-            self.spawn(node, self.setup(node), State::Running);
-        }
-        (1..=count).for_each(|node| self.await_listening(node));
-        self.await_agreement();
-    }
-
-    #[track_caller]
-    fn join(&mut self, node: usize) {
-        self.network.add(node);
-        self.spawn(node, self.setup(node), State::Running);
-        self.await_listening(node);
-        self.await_agreement();
-    }
-
-    #[track_caller]
-    fn start_stranger(&mut self, node: usize, with: impl FnOnce(Setup) -> Setup) {
-        self.network.add(node);
-        self.spawn(node, with(self.setup(node)), State::Stranger);
-    }
-
-    fn kill(&mut self, node: usize) {
-        self.directory.interrupt(node);
-        let found = self.node(node);
-        found.state = State::Ended;
-        found.edge.take().expect("it runs").kill9();
-    }
-
-    #[track_caller]
-    fn leave(&mut self, node: usize) {
-        self.directory.withdraw(node);
-        let found = self.node(node);
-        found.state = State::Ended;
-        let ended = found.edge.take().expect("it runs").terminate();
-        assert!(ended.success(), "node {node} ended by {ended}");
-    }
-
-    fn pause(&mut self, node: usize) {
-        self.directory.interrupt(node);
-        self.signal(node, Signal::STOP);
-        self.node(node).state = State::Paused;
-    }
-
-    fn resume(&mut self, node: usize) {
-        self.signal(node, Signal::CONT);
-        self.node(node).state = State::Running;
-        let address = self.edge_mut(node).address();
-        self.directory.offer(node, address);
-    }
-
-    fn signal(&mut self, node: usize, signal: Signal) {
-        let id = Pid::from_raw(self.edge_mut(node).id() as i32).unwrap();
-        kill_process(id, signal).unwrap();
-    }
-
-    #[track_caller]
-    fn restart(&mut self, node: usize, disk: Disk) {
-        self.start_again(node, disk);
-        self.await_agreement();
-    }
-
-    #[track_caller]
-    fn await_end(&mut self, node: usize) {
-        self.directory.interrupt(node);
-        let found = self.node(node);
-        found.state = State::Ended;
-        found.edge.take().expect("it runs").wait_for_exit();
-    }
-
-    #[track_caller]
-    fn start_again(&mut self, node: usize, disk: Disk) {
-        let found = &self.nodes[&node];
-        assert_eq!(found.state, State::Ended, "node {node} runs");
-        let setup = found.setup.clone();
-        if disk == Disk::Lost {
-            std::fs::remove_dir_all(setup.data_directory()).unwrap();
-        }
-        self.spawn(node, setup, State::Running);
-        self.await_listening(node);
-    }
-
-    /// Each node that runs knows those that run as alive, and may serve what it keeps.
-    #[track_caller]
-    fn await_agreement(&mut self) {
-        let running = self.running();
-        self.assert_members(&running, &running);
-        let follows = "aquatint_purge_lease_held";
-        for node in &running {
-            eventually("all have come to their full weight", || {
-                let told = told(self.edge(*node), "/api/v1/cluster")?;
-                let members = told["members"].as_array()?.iter();
-                let mut up = members.filter(|member| member["state"] == "up");
-                up.all(|member| member["weight"] == 100).then_some(())
-            });
-        }
-        let followers: Vec<_> = running.iter().copied().filter(|node| *node != 1).collect();
-        for node in followers {
-            self.assert_metric(&[node], follows, Expected::Is(1.0));
-        }
-    }
-
     pub(crate) fn running(&self) -> Vec<usize> {
         let running = self.nodes.iter().filter(|(_, node)| node.state == State::Running);
         running.map(|(number, _)| *number).collect()
+    }
+
+    pub(crate) fn secret(&self) -> &str {
+        &self.secret
+    }
+
+    /// Where the other nodes reach it.
+    pub(crate) fn address_between(&self, node: usize) -> SocketAddr {
+        self.network.addresses(node).advertised
     }
 
     pub(crate) fn origin(&self) -> &Origin {
@@ -385,6 +279,14 @@ impl Cluster {
     // ---- Clients ----
 
     #[track_caller]
+    fn start_warm(&mut self, count: usize, objects: &Range<usize>) {
+        self.start_all(count);
+        let nodes: Vec<_> = (1..=count).collect();
+        ask_each(&nodes, objects, &self.directory);
+        ask_each(&nodes, objects, &self.directory);
+    }
+
+    #[track_caller]
     fn await_answers(&self, count: u64) {
         let (mut seen, goal) = (self.directory.answered(), self.directory.answered() + count);
         while seen < goal {
@@ -394,134 +296,6 @@ impl Cluster {
                 (answered > seen).then_some(answered)
             });
         }
-    }
-
-    fn purge_and_read(&mut self, nodes: &[usize], objects: &Range<usize>) {
-        let readers: Vec<_> = self.running();
-        let mut client = Client::new(&self.directory);
-        for (turn, object) in objects.clone().enumerate() {
-            let at = nodes[turn % nodes.len()];
-            self.purge(at, object);
-            for node in &readers {
-                client.ask(*node, object);
-            }
-        }
-    }
-
-    /// Says whether it was acknowledged.
-    fn purge(&mut self, at: usize, object: usize) -> bool {
-        let version = self.origin.change(object);
-        let applied = self.order(at, object).is_some_and(|state| state == "applied");
-        if applied {
-            self.origin.acknowledge(object, version);
-            self.purged += 1;
-        }
-        applied
-    }
-
-    /// What became of an order to purge an object; nothing where it was refused, or no answer came.
-    fn order(&self, node: usize, object: usize) -> Option<String> {
-        let url = format!("http://{HOST}{}", target(object));
-        let order = json!({"files": [url]}).to_string();
-        let request = authorized("POST", "/api/v1/purge")
-            .with("content-type", "application/json")
-            .with_body(order);
-        let mut connection = Connection::open(self.edge(node).admin_address()).ok()?;
-        let answer = connection.ask(&request).ok()?;
-        let receipt: Value = serde_json::from_slice(&answer.body).ok()?;
-        receipt["state"].as_str().map(str::to_owned)
-    }
-
-    #[track_caller]
-    fn await_purges(&mut self, node: usize) {
-        eventually("a purge is acknowledged", || self.purge(node, 0).then_some(()));
-    }
-
-    // ---- Assertions ----
-
-    #[track_caller]
-    fn assert_members(&self, at: &[usize], alive: &[usize]) {
-        for node in at {
-            let edge = self.edge(*node);
-            let names: BTreeSet<_> = alive.iter().map(|node| name(*node)).collect();
-            eventually(&format!("node {node} knows {alive:?} as alive"), || {
-                let told = told(edge, "/api/v1/cluster")?;
-                let members = told["members"].as_array()?.iter();
-                let up = members.filter(|member| member["state"] == "up");
-                let up: BTreeSet<_> = up.filter_map(|member| member["node"].as_str()).collect();
-                up.into_iter().eq(&names).then_some(())
-            });
-        }
-    }
-
-    #[track_caller]
-    fn assert_fetches(&self, expected: &Fetches) {
-        let fetches = self.origin.fetches();
-        let all: u64 = fetches.iter().sum();
-        let asked = || {
-            let some = fetches.iter().enumerate().filter(|(_, count)| **count > 0);
-            some.map(|(object, count)| format!("{object}: {count}"))
-                .collect::<Vec<_>>()
-                .join(", ")
-        };
-        let holds = match expected {
-            Fetches::Each(objects, count) => fetches[objects.clone()].iter().all(|found| found == count),
-            Fetches::EachAtMost(most) => fetches.iter().all(|found| found <= most),
-            Fetches::AtMost(most) => all <= *most,
-        };
-        assert!(
-            holds,
-            "{expected:?} does not hold; {all} fetches in all: {}",
-            asked()
-        );
-    }
-
-    #[track_caller]
-    fn assert_purges(&self, least: u64) {
-        let purged = self.purged;
-        assert!(purged >= least, "only {purged} purges were acknowledged");
-    }
-
-    #[track_caller]
-    fn assert_metric(&self, at: &[usize], selector: &str, expected: Expected) {
-        let mut last = 0.0;
-        let until = monotonic() + PATIENCE;
-        while monotonic() < until {
-            let values = at.iter().filter_map(|node| metric(self.edge(*node), selector));
-            last = values.sum();
-            if expected.suits(last) {
-                return;
-            }
-            thread::sleep(Duration::from_millis(20));
-        }
-        panic!("{selector} at {at:?} is {last}, not {expected:?}");
-    }
-
-    #[track_caller]
-    fn assert_busiest(&self, nodes: &[usize], times: f64) {
-        let answered = nodes.iter().map(|node| {
-            let before = self.answered.get(node).copied().unwrap_or(0.0);
-            self.answered_by(*node) - before
-        });
-        let answered: Vec<f64> = answered.collect();
-        let mean = answered.iter().sum::<f64>() / answered.len() as f64;
-        let busiest = answered.iter().copied().fold(0.0, f64::max);
-        println!(
-            "        answered {answered:?}: the busiest {:.2} times the mean",
-            busiest / mean
-        );
-        assert!(
-            busiest <= times * mean,
-            "{answered:?}, more than {times} times the mean"
-        );
-    }
-
-    #[track_caller]
-    fn assert_says(&self, node: usize, text: &str) {
-        let edge = self.edge(node);
-        eventually(&format!("node {node} says {text:?}"), || {
-            edge.stderr().contains(text).then_some(())
-        });
     }
 }
 
@@ -554,20 +328,8 @@ fn authorized(method: &str, path: &str) -> Request {
     Request::new(method, "admin", path).with("authorization", format!("Bearer {KEY}"))
 }
 
-/// [`KEY`] may do everything.
-fn keys() -> String {
-    let hash = blake3::hash(KEY.as_bytes()).to_hex();
-    format!("{{tests: {{hash: 'blake3:{hash}', scopes: ['admin', 'purge:all']}}}}")
-}
-
 fn name(node: usize) -> String {
     format!("n{node}")
-}
-
-/// `AQUATINT_BINARY` may name another than this build's.
-fn binary() -> PathBuf {
-    let built = env!("CARGO_BIN_EXE_aquatint").into();
-    std::env::var_os("AQUATINT_BINARY").unwrap_or(built).into()
 }
 
 fn unused_secret() -> String {

@@ -1,7 +1,8 @@
 //! Nodes that end, stand still and come back, under clients who notice nothing but what was in flight there.
 
-use crate::cluster::{run, run_with};
+use crate::cluster::{Cluster, PATIENT, Settings, run, run_with};
 use crate::load::{Load, Pick};
+use crate::network::proxied;
 use crate::operation::{Disk, Expected, Fetches, Operation::*};
 use std::time::Duration;
 
@@ -18,9 +19,7 @@ const LOAD: Load = Load {
 #[test]
 fn a_killed_node_costs_no_client_error_and_no_origin_storm() {
     run(&[
-        Start(3),
-        Ask(&[1, 2, 3], 0..OBJECTS),
-        Ask(&[1, 2, 3], 0..OBJECTS),
+        StartWarm(3, 0..OBJECTS),
         BeginLoad(LOAD),
         AwaitAnswers(500),
         CountAnew,
@@ -49,11 +48,9 @@ fn a_node_comes_back_without_its_disk_and_fills_from_the_previous_owners() {
 fn comes_back_with(disk: Disk) {
     // It asks the others for three times as long as it takes to its full weight.
     run_with(
-        &[("ramp", "4s")],
+        &[("ramp", "10s")],
         &[
-            Start(3),
-            Ask(&[1, 2, 3], 0..OBJECTS),
-            Ask(&[1, 2, 3], 0..OBJECTS),
+            StartWarm(3, 0..OBJECTS),
             Kill(3),
             AssertMembers(&[1, 2], &[1, 2]),
             // The owners that are left have all, before the third takes its place again.
@@ -75,9 +72,7 @@ fn comes_back_with(disk: Disk) {
 #[test]
 fn a_node_that_stands_still_for_longer_than_is_waited_for_costs_no_client_error() {
     run(&[
-        Start(3),
-        Ask(&[1, 2, 3], 0..OBJECTS),
-        Ask(&[1, 2, 3], 0..OBJECTS),
+        StartWarm(3, 0..OBJECTS),
         BeginLoad(LOAD),
         AwaitAnswers(200),
         CountAnew,
@@ -99,11 +94,9 @@ fn a_node_that_stands_still_for_longer_than_is_waited_for_costs_no_client_error(
 }
 
 #[test]
-fn a_node_that_leaves_costs_no_client_error_and_hands_over() {
+fn a_node_that_leaves_costs_no_client_error() {
     run(&[
-        Start(3),
-        Ask(&[1, 2, 3], 0..OBJECTS),
-        Ask(&[1, 2, 3], 0..OBJECTS),
+        StartWarm(3, 0..OBJECTS),
         BeginLoad(LOAD),
         AwaitAnswers(500),
         CountAnew,
@@ -114,5 +107,48 @@ fn a_node_that_leaves_costs_no_client_error_and_hands_over() {
         Ask(&[1, 3], 0..OBJECTS),
         AssertNoClientErrors,
         AssertOriginFetches(Fetches::AtMost(OBJECTS as u64 / 20)),
+    ]);
+}
+
+/// With one owner each there is no replica: what the others know of its keys they have been given.
+const ONE_OWNER: Settings = &[("replication", "1")];
+
+#[test]
+fn a_node_that_leaves_hands_over_what_it_alone_has() {
+    let cluster = Cluster::new(proxied(), PATIENT);
+    cluster.with_particular(|_| ONE_OWNER).run(&[
+        Start(3),
+        Ask(&[1, 2, 3], 0..OBJECTS),
+        CountAnew,
+        Leave(2),
+        AssertMembers(&[1, 3], &[1, 3]),
+        Ask(&[1, 3], 0..OBJECTS),
+        AssertNoClientErrors,
+        // Were nothing handed over, it would be a third.
+        AssertOriginFetches(Fetches::AtMost(OBJECTS as u64 / 10)),
+    ]);
+}
+
+#[test]
+fn a_node_that_drains_hands_over_and_answers_and_takes_its_keys_back() {
+    let cluster = Cluster::new(proxied(), PATIENT);
+    cluster.with_particular(|_| ONE_OWNER).run(&[
+        Start(3),
+        Ask(&[1, 2, 3], 0..OBJECTS),
+        CountAnew,
+        Drain(2),
+        AssertMembers(&[1, 2, 3], &[1, 3]),
+        AssertMetric(
+            &[2],
+            "aquatint_cluster_handed_over_total",
+            Expected::AtLeast(OBJECTS as f64 / 6.0),
+        ),
+        Ask(&[1, 2, 3], 0..OBJECTS),
+        AssertOriginFetches(Fetches::AtMost(OBJECTS as u64 / 10)),
+        Undrain(2),
+        AssertMembers(&[1, 2, 3], &[1, 2, 3]),
+        Ask(&[1, 2, 3], 0..OBJECTS),
+        AssertOriginFetches(Fetches::AtMost(OBJECTS as u64 / 10)),
+        AssertNoClientErrors,
     ]);
 }

@@ -6,7 +6,7 @@ use crate::proxy::Proxy;
 use crate::support::{PATIENCE, eventually};
 use crate::wire::{Connection, Request};
 use std::io::{ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
 const BRIEFLY: Duration = Duration::from_millis(100);
@@ -95,6 +95,40 @@ fn a_process_is_found_by_the_connection_it_holds() {
     far.read_to_string(&mut said).unwrap();
     assert_eq!(said, "line\n");
     child.wait().unwrap();
+}
+
+/// Two connections to different ends may have one near address: who is asked after has been taken for the other, and a
+/// connection that nobody seemed to hold was reset.
+#[test]
+fn a_process_is_found_though_another_connection_has_its_near_address() {
+    let mut network = Proxy::new();
+    network.add(1);
+    let addresses = network.addresses(1);
+    let listener = TcpListener::bind(addresses.cluster).unwrap();
+    let elsewhere = [(); 8].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    let mut shared = "127.0.0.1:0".parse().unwrap();
+    for other in &elsewhere {
+        shared = from(shared, other.local_addr().unwrap()).local_addr().unwrap();
+        // It ends at once, stays in the kernel's table, and is in nobody's hands.
+    }
+    let mut again = from(shared, addresses.advertised);
+    listener.set_nonblocking(true).unwrap();
+    let (mut far, _) = eventually("the connection arrives", || listener.accept().ok());
+    far.set_nonblocking(false).unwrap();
+    again.write_all(b"ping").unwrap();
+    let mut four = [0; 4];
+    far.read_exact(&mut four).unwrap();
+    assert_eq!(&four, b"ping");
+}
+
+/// A connection from that address.
+fn from(near: SocketAddr, far: SocketAddr) -> TcpStream {
+    use rustix::net::{AddressFamily, SocketType, bind, connect, socket, sockopt};
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+    sockopt::set_socket_reuseaddr(&socket, true).unwrap();
+    bind(&socket, &near).unwrap();
+    connect(&socket, &far).unwrap();
+    socket.into()
 }
 
 #[test]

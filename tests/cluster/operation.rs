@@ -10,12 +10,18 @@ pub(crate) enum Operation {
     // ---- Nodes ----
     /// So many, until each knows all of them.
     Start(usize),
+    /// So many, each of which has then been asked for each of these objects twice.
+    StartWarm(usize, Range<usize>),
     /// One more, until each knows all of them.
     Join(usize),
     /// SIGKILL.
     Kill(usize),
     /// SIGTERM, and its end; clients are sent elsewhere meanwhile.
     Leave(usize),
+    /// `aquatint drain`.
+    Drain(usize),
+    /// `aquatint drain --undo`, until each knows all that live.
+    Undrain(usize),
     /// SIGSTOP.
     Pause(usize),
     /// SIGCONT.
@@ -30,6 +36,8 @@ pub(crate) enum Operation {
     StartWithIdOf(usize, usize),
     /// A process with another secret, which asks to be let in.
     StartWithWrongSecret(usize),
+    /// A process whose configuration the test has made such that the others do not let it in.
+    StartStranger(usize),
     /// A process whose seeds nobody listens at.
     StartWithoutSeeds(usize),
 

@@ -263,11 +263,11 @@ impl Shared {
 
     /// Strangers are number 0.
     fn sender_of(&self, socket: &TcpStream) -> Option<usize> {
-        let peer = socket.peer_addr().ok()?;
+        let (peer, own) = (socket.peer_addr().ok()?, socket.local_addr().ok()?);
         let until = monotonic() + LOOK_UP;
         while monotonic() < until {
             // The kernel's table changes while it is read: what is missing may be there the next time.
-            if let Some(node) = inode_of(peer).and_then(|inode| self.holder_of(inode)) {
+            if let Some(node) = inode_of(peer, own).and_then(|inode| self.holder_of(inode)) {
                 return Some(node);
             }
             thread::sleep(POLL);
@@ -284,19 +284,23 @@ impl Shared {
     }
 }
 
-/// Of the socket at this address, as /proc has it; nothing for one that nobody holds any more.
-fn inode_of(address: SocketAddr) -> Option<u64> {
+/// Of the socket at `near` that is connected to `far`, as /proc has it; nothing for one that nobody holds any more. Another one
+/// may have the near address too, towards another end.
+fn inode_of(near: SocketAddr, far: SocketAddr) -> Option<u64> {
+    let (near, far) = (as_in_table(near)?, as_in_table(far)?);
+    let table = fs::read_to_string("/proc/net/tcp").ok()?;
+    let rows = table.lines().map(|line| line.split_whitespace().collect());
+    let mut found = rows.filter(|row: &Vec<&str>| row.len() > 9 && row[1] == near && row[2] == far);
+    let inode = found.next()?[9].parse().ok()?;
+    (inode != 0).then_some(inode)
+}
+
+fn as_in_table(address: SocketAddr) -> Option<String> {
     let SocketAddr::V4(address) = address else {
         return None;
     };
     let number = u32::from_ne_bytes(address.ip().octets());
-    let text = format!("{number:08X}:{:04X}", address.port());
-    let table = fs::read_to_string("/proc/net/tcp").ok()?;
-    let line = table
-        .lines()
-        .find(|line| line.split_whitespace().nth(1) == Some(&text))?;
-    let inode = line.split_whitespace().nth(9)?.parse().ok()?;
-    (inode != 0).then_some(inode)
+    Some(format!("{number:08X}:{:04X}", address.port()))
 }
 
 fn holds(process: u32, link: &str) -> bool {

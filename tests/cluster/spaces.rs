@@ -7,6 +7,7 @@
 use crate::cluster::{Cluster, Settings};
 use crate::network::{Addresses, CLUSTER_PORT, Network};
 use crate::operation::Operation;
+use crate::turn::Turn;
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
@@ -42,6 +43,7 @@ pub(crate) fn within(test: &str) {
         println!("skipped: no network namespaces can be made here");
         return;
     }
+    let _turn = Turn::take();
     let mut command = Command::new("unshare");
     command.args(UNSHARE).args(["--mount", "--kill-child", "--fork"]);
     command.arg(std::env::current_exe().unwrap());

@@ -1,6 +1,6 @@
 //! Who is not let in, and what a cluster makes of those who should not be there.
 
-use crate::cluster::run;
+use crate::cluster::{PATIENT, run, run_with};
 use crate::operation::{Expected, Fetches, Operation::*};
 
 const UNSEALED: &str = "aquatint_cluster_gossip_dropped_total{reason=\"unsealed\"}";
@@ -8,15 +8,18 @@ const DUPLICATE: &str = "aquatint_cluster_gossip_dropped_total{reason=\"duplicat
 
 #[test]
 fn a_node_with_another_secret_never_joins_and_is_counted() {
-    run(&[
-        Start(2),
-        StartWithWrongSecret(3),
-        AssertMetric(&[1, 2], UNSEALED, Expected::AtLeast(5.0)),
-        AssertMembers(&[1, 2], &[1, 2]),
-        Ask(&[1, 2], 0..60),
-        AssertOriginFetches(Fetches::Each(0..60, 1)),
-        AssertNoClientErrors,
-    ]);
+    run_with(
+        PATIENT,
+        &[
+            Start(2),
+            StartWithWrongSecret(3),
+            AssertMetric(&[1, 2], UNSEALED, Expected::AtLeast(5.0)),
+            AssertMembers(&[1, 2], &[1, 2]),
+            Ask(&[1, 2], 0..60),
+            AssertOriginFetches(Fetches::Each(0..60, 1)),
+            AssertNoClientErrors,
+        ],
+    );
 }
 
 #[test]

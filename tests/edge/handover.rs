@@ -125,9 +125,11 @@ fn a_follower_of_the_log_answers_from_its_cache_until_its_successor_serves() {
     edge.get("/a.png").expect_hit(b"one");
     signal(Signal::CONT);
     let _second = edge.wait_for_successor(0);
-    origin.set("/a.png", Reply::fresh("two"));
-    voter.purge("{\"files\": [\"http://images.example/a.png\"]}");
-    edge.get("/a.png").expect_fetched(b"two");
+    edge.wait_for_metric("aquatint_purge_lease_held", |held| held == 1.0);
+    // The old process has given its own back.
+    voter.wait_for_metric("aquatint_purge_followers{state=\"leased\"}", |leased| {
+        leased == 1.0
+    });
 }
 
 /// Its parts are read from the SSD, which is the new process's by then.

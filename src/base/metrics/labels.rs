@@ -351,6 +351,16 @@ label! {
 }
 
 label! {
+    /// What a key is to a node of a cluster.
+    KeyClass {
+        Owned = "owned",
+        /// Others own it, and copies of it are everywhere.
+        Hot = "hot",
+        Foreign = "foreign",
+    }
+}
+
+label! {
     /// What became of a copy that was to be pushed to another owner.
     PushResult {
         Stored = "stored",

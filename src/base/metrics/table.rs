@@ -221,8 +221,8 @@ metrics! {
     cluster_handshakes_failed: IntCounter = "aquatint_cluster_handshakes_failed_total" [],
     /// Requests of clients for keys of other nodes, by what became of them.
     cluster_forwards: Family<ForwardResult, IntCounter> = "aquatint_cluster_forwards_total" ["result"],
-    /// Fills of a node in a cluster, by where what was missing came from.
-    cluster_fills: Family<FillFrom, IntCounter> = "aquatint_cluster_fills_total" ["from"],
+    /// Fills of a node in a cluster, by where what was missing came from and by what its key is to the node.
+    cluster_fills: Grid<FillFrom, KeyClass, IntCounter> = "aquatint_cluster_fills_total" ["from", "key"],
     /// Copies of what was stored here for other owners, by what became of them.
     cluster_pushes: Family<PushResult, IntCounter> = "aquatint_cluster_pushes_total" ["result"],
     /// Copies and answers of other nodes that were refused: malformed, or of other bytes than was said.

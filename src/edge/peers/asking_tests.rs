@@ -3,7 +3,7 @@
 use crate::base::clock;
 use crate::base::digest::Digest;
 use crate::base::epoch::{Epoch, Incarnation};
-use crate::base::metrics::{FillFrom, HotCopyResult, Metrics, QuestionErrand, QuestionResult};
+use crate::base::metrics::{FillFrom, HotCopyResult, KeyClass, Label, Metrics, QuestionErrand, QuestionResult};
 use crate::base::secret::Secret;
 use crate::base::units::Span;
 use crate::cluster::Cluster;
@@ -16,7 +16,7 @@ use crate::cluster::view::View;
 use crate::edge::interim;
 use crate::key::{KeyName, Scheme};
 use crate::purge::Purges;
-use crate::purge::follow::{Fetch, Fetched, Leader, LeaderError, Settings, SnapshotParts};
+use crate::purge::follow::{Fetch, Fetched, Voter, VoterError, Settings, SnapshotParts};
 use crate::purge::order::{Order, PurgeId};
 use crate::purge::receipt::Receipt;
 use crate::purge::{Holder, OrderError};
@@ -180,25 +180,25 @@ fn send(respond: &mut SendResponse<Bytes>, said: &Said) {
 struct Silence;
 
 #[async_trait]
-impl Leader for Silence {
-    async fn fetch(&self, _: Fetch) -> Result<Fetched, LeaderError> {
-        Err(LeaderError::Unreachable("silence".into()))
+impl Voter for Silence {
+    async fn fetch(&self, _: Fetch) -> Result<Fetched, VoterError> {
+        Err(VoterError::Unreachable("silence".into()))
     }
 
-    async fn snapshot(&self) -> Result<SnapshotParts, LeaderError> {
-        Err(LeaderError::Unreachable("silence".into()))
+    async fn snapshot(&self) -> Result<SnapshotParts, VoterError> {
+        Err(VoterError::Unreachable("silence".into()))
     }
 
-    async fn release(&self, _: &Holder) -> Result<(), LeaderError> {
-        Err(LeaderError::Unreachable("silence".into()))
+    async fn release(&self, _: &Holder) -> Result<(), VoterError> {
+        Err(VoterError::Unreachable("silence".into()))
     }
 
     async fn submit(&self, _: Order) -> Result<Receipt, OrderError> {
         Err(OrderError::Unreachable("silence".into()))
     }
 
-    async fn receipt(&self, _: &PurgeId) -> Result<Option<Receipt>, LeaderError> {
-        Err(LeaderError::Unreachable("silence".into()))
+    async fn receipt(&self, _: &PurgeId) -> Result<Option<Receipt>, VoterError> {
+        Err(VoterError::Unreachable("silence".into()))
     }
 }
 
@@ -252,8 +252,8 @@ async fn lapsed(metrics: &Arc<Metrics>) -> Purges {
         cache: None,
     };
     let known = Some(Incarnation::from_bytes([1; 16]));
-    let (purge, leader) = (Default::default(), Arc::new(Silence));
-    let purges = Purges::follow(&purge, settings, "node", leader, known, metrics.clone());
+    let (purge, voter) = (Default::default(), Arc::new(Silence));
+    let purges = Purges::follow(&purge, settings, "node", voter, known, metrics.clone());
     purges.await.unwrap()
 }
 
@@ -348,7 +348,8 @@ impl World {
     }
 
     fn of_origin(&self) -> u64 {
-        self.metrics.cluster_fills[FillFrom::Origin].get()
+        let of = |class| self.metrics.cluster_fills[(FillFrom::Origin, class)].get();
+        KeyClass::ALL.iter().copied().map(of).sum()
     }
 
     fn hot_copies(&self, result: HotCopyResult) -> u64 {

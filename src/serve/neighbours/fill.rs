@@ -5,7 +5,7 @@
 
 use super::{Asks, Neighbours};
 use crate::base::clock::{self, Timestamp};
-use crate::base::metrics::FillFrom;
+use crate::base::metrics::{FillFrom, KeyClass};
 use crate::cluster::load::Underway;
 use crate::cluster::peers::{PeerBody, PeerError};
 use crate::cluster::question::{self, Errand, Failure};
@@ -54,7 +54,7 @@ impl Fill {
             match answer {
                 Ok(answer) => match understand(answer, began) {
                     Understood::Answer(response) => {
-                        self.fills.metrics.cluster_fills[from].inc();
+                        self.count_as_from(from);
                         return Some(Ok(*response));
                     }
                     Understood::OriginFailed(error) => return Some(Err(error.into())),
@@ -71,6 +71,19 @@ impl Fill {
             }
         }
         None
+    }
+
+    /// In a cluster.
+    pub(in crate::serve) fn count_as_from(&self, from: FillFrom) {
+        if let Some(neighbours) = &self.fills.neighbours {
+            let is_hot = || self.fills.copies.is_hot(&self.url.name());
+            let class = match neighbours.owns(&self.url, &self.route) {
+                true => KeyClass::Owned,
+                false if is_hot() => KeyClass::Hot,
+                false => KeyClass::Foreign,
+            };
+            self.fills.metrics.cluster_fills[(from, class)].inc();
+        }
     }
 
     fn question_to_peer(

@@ -162,6 +162,13 @@ impl Neighbours {
         (!order.is_empty()).then_some(Elsewhere { view, owners, order })
     }
 
+    fn owns(&self, key: &CacheKey, route: &Route) -> bool {
+        let view = self.cluster.view();
+        let owners = view.ring.owners(&self.wanted(key, route), self.bound.replication);
+        let here = view.ring.position(&view.own);
+        here.is_some_and(|here| owners.contains(here))
+    }
+
     /// Who is to store what a program hands in, so that whoever misses finds it; `None` where this node is.
     pub(super) fn keeper_elsewhere(&self, key: &CacheKey, route: &Route) -> Option<(Cluster, Arc<Member>)> {
         let view = self.cluster.view();

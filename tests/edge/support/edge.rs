@@ -100,6 +100,11 @@ impl Setup {
         self.set("routes[0]", key, value)
     }
 
+    #[allow(dead_code, reason = "for the tests of clusters")]
+    pub(crate) fn second_route(self, key: &str, value: impl Into<String>) -> Setup {
+        self.set("routes[1]", key, value)
+    }
+
     /// `value` is YAML in flow style.
     fn set(mut self, section: &'static str, key: &str, value: impl Into<String>) -> Setup {
         self.sections
@@ -123,6 +128,7 @@ impl Setup {
             let (title, first, indent) = match *section {
                 "origins.default" => ("origins:\n  default:", "    ", "    "),
                 "routes[0]" => ("routes:", "- ", "  "),
+                "routes[1]" => ("", "- ", "  "),
                 plain => {
                     writeln!(text, "{plain}:").unwrap();
                     lines
