@@ -14,7 +14,7 @@ use crate::edge::peers::log_client::RemoteVoter;
 use crate::purge;
 use crate::purge::follow::Settings;
 use crate::purge::log::{LogError, Place};
-use crate::purge::{Following, Purges};
+use crate::purge::{Contested, Following, Purges};
 use crate::serve::copies::{Copies, InCluster};
 use crate::store::Store;
 use std::path::Path;
@@ -94,6 +94,22 @@ impl Joined {
             purges.clone(),
             metrics.clone(),
         )
+    }
+
+    /// Tells the log of purges whether this node's name is its alone, for as long as there is gossip.
+    pub(super) fn watch_name(&self, purges: Purges) {
+        let mut contested = self.cluster.contested();
+        tokio::spawn(async move {
+            loop {
+                purges.contest(match *contested.borrow_and_update() {
+                    true => Contested::Yes,
+                    false => Contested::No,
+                });
+                if contested.changed().await.is_err() {
+                    return;
+                }
+            }
+        });
     }
 
     /// From its first lease on it owns keys, and the others hear how much it has to do.

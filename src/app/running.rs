@@ -166,6 +166,8 @@ impl Running {
         self.drain_within(deadline.saturating_sub(clock::monotonic() - began))
             .await;
         close_store(&self.store, flush_deadline(config)).await;
+        // Once the log is nobody's another process may take it, and acknowledge.
+        self.engine.retire();
         close_purges(&self.purges, flush_deadline(config)).await;
         // Connections that were idle may have asked meanwhile.
         self.drain_within(deadline.saturating_sub(clock::monotonic() - began))

@@ -110,6 +110,8 @@ pub struct Config {
     pub arriving_bytes_max: ByteSize,
     /// Copies that are pushed at once.
     pub pushes_max: usize,
+    /// How long a node may take to say whether it wants a copy: one that hangs holds up copies to others for so long.
+    pub offer_deadline: Span,
     /// How long a push may take, with its body.
     pub push_deadline: Span,
     /// How long a client waits until other nodes know what its request has changed.
@@ -222,6 +224,7 @@ impl Default for Config {
             push_message_bytes_max: ByteSize::mib(2),
             arriving_bytes_max: ByteSize::mib(64),
             pushes_max: 4,
+            offer_deadline: Span::secs(1),
             push_deadline: Span::secs(10),
             invalidate_deadline: Span::millis(500),
             changed_keys_max: 256,
@@ -330,7 +333,7 @@ impl Config {
         if self.voters.len() > 1 {
             problems.refuse("voters", given(), "one node, so far");
         }
-        if self.voters.is_empty() && self.listen.is_some() && !self.seeds.is_empty() {
+        if self.voters.is_empty() && self.listen.is_some() {
             let allowed = "the node that keeps the log of purges, the same on all nodes";
             problems.refuse("voters", given(), allowed);
         }
@@ -362,6 +365,7 @@ impl Config {
             ("keepalive_interval", self.keepalive_interval),
             ("keepalive_deadline", self.keepalive_deadline),
             ("log_patience", self.log_patience),
+            ("offer_deadline", self.offer_deadline),
             ("push_deadline", self.push_deadline),
             ("invalidate_deadline", self.invalidate_deadline),
             ("hot_for", self.hot_for),
@@ -404,7 +408,7 @@ impl Config {
 
     /// Whether the node of this name keeps the log of purges.
     pub fn is_voter(&self, node: &str) -> bool {
-        self.voters.first().is_none_or(|voter| voter == node)
+        self.voters.first().is_some_and(|voter| voter == node)
     }
 
     /// Roles of the node of this name, which this is the configuration of.
@@ -521,12 +525,13 @@ mod tests {
             ..of_three()
         };
         assert_eq!(refused(&two), ["voters"]);
+        // Others could join it that follow another's log.
         let first = Config {
             voters: Vec::new(),
             seeds: Vec::new(),
             ..of_three()
         };
-        assert_eq!(refused(&first), [""; 0]);
+        assert_eq!(refused(&first), ["voters"]);
     }
 
     #[test]

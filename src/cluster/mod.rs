@@ -103,6 +103,14 @@ impl Cluster {
         self.0.version.subscribe()
     }
 
+    /// Whether another process has this node's id; of a view that never changes, never.
+    pub fn contested(&self) -> watch::Receiver<bool> {
+        match &self.0.members {
+            Some(members) => members.contested(),
+            None => watch::Sender::new(false).subscribe(),
+        }
+    }
+
     pub fn peers(&self) -> &Peers {
         &self.0.peers
     }

@@ -352,7 +352,7 @@ fn a_secret_is_not_shown_wherever_it_was_written() {
 fn of_cluster(more: &str) -> String {
     let secret = cluster::secret::ClusterSecret::unused().unwrap();
     let secret = secret.expose();
-    format!("{LEAST}cluster: {{listen: 127.0.0.1:7946, secret: {secret}, {more}}}")
+    format!("{LEAST}cluster: {{listen: 127.0.0.1:7946, voters: [node1], secret: {secret}, {more}}}")
 }
 
 #[test]
@@ -387,7 +387,7 @@ fn a_clusters_secret_may_lie_in_a_file() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("secret");
     let told = format!(
-        "{LEAST}cluster: {{listen: 127.0.0.1:7946, secret_file: {}}}",
+        "{LEAST}cluster: {{listen: 127.0.0.1:7946, voters: [node1], secret_file: {}}}",
         file.display()
     );
     let [line] = refused(&told).try_into().unwrap();

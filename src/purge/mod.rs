@@ -57,7 +57,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use table::{Since, Standing, Subject, Tables};
 use tokio::sync::watch;
-pub use voter::{Following, MadeSnapshot, NotFollowed};
+pub use voter::{Contested, Following, MadeSnapshot, NotFollowed};
 use voter::{LocalVoter, Opening};
 
 /// A cheap handle to the purges of this node.
@@ -180,8 +180,17 @@ impl Purges {
     #[inline]
     pub fn may_serve(&self) -> bool {
         match &self.0.role {
-            Role::Votes(_) => true,
+            Role::Votes(voter) => !voter.is_contested(),
             Role::Follows(follower) => follower.is_leased(),
+        }
+    }
+
+    /// Whether another process has this node's name: a voter acknowledges and serves nothing then.
+    pub fn contest(&self, contested: Contested) {
+        match &self.0.role {
+            Role::Votes(voter) => voter.contest(contested),
+            // What it may serve is the voter's word.
+            Role::Follows(_) => {}
         }
     }
 
@@ -230,7 +239,7 @@ impl Purges {
     /// When it is not acknowledged, and why.
     pub async fn submit(&self, order: Order) -> Result<Receipt, OrderError> {
         match &self.0.role {
-            Role::Votes(voter) => voter.orders.submit(order).await,
+            Role::Votes(voter) => voter.submit(order).await,
             Role::Follows(follower) => follower.submit(order).await,
         }
     }
@@ -241,7 +250,7 @@ impl Purges {
     /// When who would know can not be asked.
     pub async fn receipt(&self, id: &PurgeId) -> Result<Option<Receipt>, OrderError> {
         match &self.0.role {
-            Role::Votes(voter) => Ok(voter.orders.receipt(id)),
+            Role::Votes(voter) => voter.receipt(id),
             Role::Follows(follower) => follower.receipt(id).await,
         }
     }

@@ -48,6 +48,10 @@ pub enum OrderError {
         "the voter of the log of purges can not be reached: {0}; nothing is acknowledged, though it may yet take effect"
     )]
     Unreachable(String),
+    #[error(
+        "another node has the voter's name, and may keep another log; nothing is acknowledged, though it may have taken effect"
+    )]
+    Contested,
     #[error(transparent)]
     Log(Arc<LogError>),
 }

@@ -1,18 +1,22 @@
 //! The log where it is kept, with those who give orders and those who follow.
 //!
-//! Invariants: a lease is granted only after the longest one is noted with the log, so that who keeps it next waits for it; a
+//! Invariants: while another process has this node's name nothing is acknowledged, granted or served from what is stored, because
+//! there may be two logs; a lease is granted only after the longest one is noted with the log, so that who keeps it next waits for it; a
 //! snapshot counts as one of those there may be at once until it is sent. It does not know how anybody is reached.
 
 use super::config::Config;
 use super::feed::Feed;
 use super::followers::{Followers, Granting};
 use super::log::{self, InvalidationLog, LeaseNote, LogError, Place};
-use super::orders::Orders;
+use super::order::{Order, PurgeId};
+use super::orders::{OrderError, Orders};
+use super::receipt::Receipt;
 use super::state::State;
 use super::table::Tables;
 use crate::base::metrics::Metrics;
 use bytes::Bytes;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -24,6 +28,8 @@ pub(super) struct LocalVoter {
     snapshot_deadline: Duration,
     /// To be removed once it has come true: nobody follows this log any more.
     note: Option<LeaseNote>,
+    /// Another process has this node's name.
+    contested: AtomicBool,
 }
 
 /// What is opened, and for whom.
@@ -44,6 +50,13 @@ pub enum Following {
     Others(Duration),
 }
 
+/// Whether another process has the voter's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Contested {
+    Yes,
+    No,
+}
+
 /// A snapshot on its way to a follower. As long as it lives it counts among those there may be at once.
 pub struct MadeSnapshot {
     /// A [`super::state::Snapshot`] by postcard.
@@ -60,6 +73,8 @@ pub enum NotFollowed {
     NotKept,
     #[error("the log of purges is closed here")]
     Closed,
+    #[error("another node has the voter's name, and may keep another log")]
+    Contested,
     #[error(transparent)]
     Log(#[from] LogError),
 }
@@ -103,6 +118,7 @@ impl LocalVoter {
             followers,
             snapshots: Arc::new(Semaphore::new(config.snapshots_max)),
             snapshot_deadline: config.snapshot_deadline.get(),
+            contested: AtomicBool::new(false),
         })
     }
 
@@ -116,6 +132,44 @@ impl LocalVoter {
             snapshots: Arc::new(Semaphore::new(1)),
             snapshot_deadline: Duration::ZERO,
             note: None,
+            contested: AtomicBool::new(false),
+        }
+    }
+
+    pub(super) fn contest(&self, contested: Contested) {
+        let is_contested = contested == Contested::Yes;
+        if self.contested.swap(is_contested, Ordering::AcqRel) != is_contested {
+            match contested {
+                Contested::Yes => tracing::error!(
+                    "another node has the voter's name, and may keep another log of purges: no purge is taken, and nothing stored is served, until it is gone"
+                ),
+                Contested::No => tracing::info!("the voter's name is this node's alone again"),
+            }
+        }
+    }
+
+    #[inline]
+    pub(super) fn is_contested(&self) -> bool {
+        self.contested.load(Ordering::Acquire)
+    }
+
+    pub(super) async fn submit(&self, order: Order) -> Result<Receipt, OrderError> {
+        self.uncontested()?;
+        let receipt = self.orders.submit(order).await?;
+        // Who does not follow this log any more may follow the other.
+        self.uncontested()?;
+        Ok(receipt)
+    }
+
+    pub(super) fn receipt(&self, id: &PurgeId) -> Result<Option<Receipt>, OrderError> {
+        self.uncontested()?;
+        Ok(self.orders.receipt(id))
+    }
+
+    fn uncontested(&self) -> Result<(), OrderError> {
+        match self.is_contested() {
+            true => Err(OrderError::Contested),
+            false => Ok(()),
         }
     }
 
@@ -132,6 +186,9 @@ impl LocalVoter {
 
     /// Those that follow now: not those of before, whose leases are waited for and who get nothing here any more.
     pub(super) fn followed(&self) -> Result<&Followers, NotFollowed> {
+        if self.is_contested() {
+            return Err(NotFollowed::Contested);
+        }
         match (&self.note, &self.followers) {
             (None, Some(followers)) => Ok(followers),
             _ => Err(NotFollowed::NotKept),

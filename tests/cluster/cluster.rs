@@ -194,6 +194,7 @@ impl Cluster {
             Operation::EndLoad => self.loads.drain(..).for_each(Running::end),
             Operation::PurgeAndRead(nodes, objects) => self.purge_and_read(nodes, objects),
             Operation::AwaitPurges(node) => self.await_purges(*node),
+            Operation::AssertPurgeRefused(node) => assert_eq!(self.order(*node, 0), None),
             Operation::AssertMembers(at, alive) => self.assert_members(at, alive),
             Operation::AssertOriginFetches(fetches) => self.assert_fetches(fetches),
             Operation::AssertNoClientErrors => self.directory.expect_no_errors(),

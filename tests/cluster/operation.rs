@@ -73,6 +73,8 @@ pub(crate) enum Operation {
     PurgeAndRead(&'static [usize], Range<usize>),
     /// As long as it takes until an order is acknowledged here again.
     AwaitPurges(usize),
+    /// An order at this node is neither acknowledged nor taken for later.
+    AssertPurgeRefused(usize),
 
     // ---- What has to be so ----
     /// Eventually these nodes know just these as alive.

@@ -38,6 +38,35 @@ fn a_second_node_of_one_id_is_noticed_and_harms_nobody() {
     ]);
 }
 
+/// Two logs: who follows the one waits for nobody who follows the other.
+#[test]
+fn a_second_process_with_the_voters_name_makes_both_acknowledge_and_serve_nothing_stored() {
+    run_with(
+        PATIENT,
+        &[
+            Start(1),
+            Ask(&[1], 0..20),
+            StartWithIdOf(2, 1),
+            AssertMetric(&[1], "aquatint_purge_lease_held", Expected::Is(0.0)),
+            AssertSays(1, "another node has the voter's name"),
+            AssertSays(2, "another node has the voter's name"),
+            AssertPurgeRefused(1),
+            CountAnew,
+            Ask(&[1], 0..20),
+            AssertOriginFetches(Fetches::Each(0..20, 1)),
+            Kill(2),
+            AssertMetric(&[1], "aquatint_purge_lease_held", Expected::Is(1.0)),
+            AwaitPurges(1),
+            Ask(&[1], 1..20),
+            CountAnew,
+            Ask(&[1], 1..20),
+            AssertOriginFetches(Fetches::AtMost(0)),
+            AssertNoClientErrors,
+            AssertNothingStale,
+        ],
+    );
+}
+
 #[test]
 fn a_node_whose_seeds_name_nobody_says_so_and_waits_for_the_log() {
     run(&[

@@ -30,13 +30,16 @@ fn assert_error(edge: &Edge, method: &str, target: &str, headers: &[(&str, &str)
     assert!(json_of(&answer)["error"]["message"].is_string(), "{answer:?}");
 }
 
-const PLACES: [(&str, &str); 7] = [
+const PLACES: [(&str, &str); 10] = [
     ("GET", "/api/v1/stat"),
     ("GET", "/api/v1/top"),
     ("GET", "/api/v1/log"),
     ("POST", "/api/v1/explain"),
     ("POST", "/api/v1/warm"),
     ("POST", "/api/v1/reload"),
+    ("GET", "/api/v1/cluster"),
+    ("GET", "/api/v1/cluster/owner"),
+    ("POST", "/api/v1/cluster/drain"),
     ("GET", "/api/v1/nothing"),
 ];
 
@@ -414,4 +417,21 @@ fn pages_for_machines_are_as_they_were() {
     }
     assert_eq!(get(edge.admin_address(), "/metrics").status, 200);
     assert_eq!(get(edge.admin_address(), "/nothing").status, 404);
+}
+
+#[test]
+fn a_node_alone_has_no_cluster_to_tell_of() {
+    let edge = Edge::before(&Origin::start());
+    assert_error(&edge, "GET", "/api/v1/cluster", &[], 404, "alone");
+    assert_error(
+        &edge,
+        "GET",
+        "/api/v1/cluster/owner?url=http://a/b",
+        &[],
+        404,
+        "alone",
+    );
+    assert_error(&edge, "POST", "/api/v1/cluster/drain", &[], 404, "alone");
+    let answer = edge.api("POST", "/api/v1/cluster", "", &[]);
+    assert_eq!(answer.status, 405, "{answer:?}");
 }

@@ -182,6 +182,7 @@ impl Running {
             membership
                 .joined
                 .serve(self.requests.clone(), self.purges.clone());
+            membership.joined.watch_name(self.purges.clone());
         }
         self.serve_admin(sockets.admin, &config.admin, reloader.clone());
     }

@@ -108,6 +108,11 @@ impl Census {
         }
     }
 
+    /// For how long one that is not heard is waited for.
+    pub(super) fn patience(&self) -> Duration {
+        self.patience
+    }
+
     pub(super) fn count(&mut self, heard: &[Heard<'_>], now: Instant) -> Counted {
         let heard = &heard[..heard.len().min(LIVES_MAX)];
         let known: BTreeSet<&LifeId> = heard.iter().map(|heard| &heard.id).collect();

@@ -59,6 +59,9 @@ pub(super) struct Gossip {
     rounded: Rounded,
     said: Said,
     duplicates: Rarely,
+    /// When another process of this node's id was last heard.
+    rival_heard: Option<Instant>,
+    contested: watch::Sender<bool>,
 }
 
 impl From<OwnState> for Said {
@@ -106,7 +109,14 @@ impl Gossip {
             rounded: Rounded::default(),
             said: own.state.into(),
             duplicates: Rarely::default(),
+            rival_heard: None,
+            contested: watch::Sender::new(false),
         })
+    }
+
+    /// Whether another process has this node's id.
+    pub(super) fn contested(&self) -> watch::Receiver<bool> {
+        self.contested.subscribe()
     }
 
     pub(super) fn spawn(
@@ -222,6 +232,7 @@ impl Gossip {
         };
         self.metrics.cluster_gossip_dropped[GossipDrop::Malformed].inc_by(counted.malformed);
         self.tell_duplicates(&counted.duplicates, now);
+        self.look_for_rival(&counted.duplicates, now);
         self.count_states(&counted.members);
         roll.send_if_modified(|roll| {
             let is_new = roll[..] != counted.members[..];
@@ -244,6 +255,17 @@ impl Gossip {
                 tracing::error!(%node, %counts, %left_out, times, "two nodes have one id: give each its own (cluster.node); the one that started last counts");
             }
         }
+    }
+
+    fn look_for_rival(&mut self, duplicates: &[Duplicate], now: Instant) {
+        if duplicates.iter().any(|duplicate| duplicate.node == self.own.id) {
+            self.rival_heard = Some(now);
+        }
+        let patience = self.census.patience();
+        let is_there = |heard: Instant| now.saturating_duration_since(heard) < patience;
+        let contested = self.rival_heard.is_some_and(is_there);
+        self.contested
+            .send_if_modified(|before| std::mem::replace(before, contested) != contested);
     }
 
     fn count_states(&self, members: &[Arc<Member>]) {

@@ -91,6 +91,7 @@ pub struct Members {
     commands: mpsc::Sender<Command>,
     roll: watch::Receiver<Roll>,
     settled: watch::Receiver<bool>,
+    contested: watch::Receiver<bool>,
     tasks: Vec<AbortHandle>,
 }
 
@@ -154,6 +155,7 @@ impl Members {
         let (settled_sender, settled) = watch::channel(false);
         let transport = transport::Sealed::new(socket, sealer, metrics.clone());
         let gossip = Gossip::start(config, &own, generation, &transport, load.clone(), metrics).await?;
+        let contested = gossip.contested();
         let tasks = gossip.spawn(config, ordered, roll_sender, settled_sender);
         let mut first = roll.clone();
         // Until this node itself is on it.
@@ -164,6 +166,7 @@ impl Members {
             commands,
             roll,
             settled,
+            contested,
             tasks,
         })
     }
@@ -179,6 +182,11 @@ impl Members {
 
     pub fn changes(&self) -> watch::Receiver<Roll> {
         self.roll.clone()
+    }
+
+    /// Whether another process has this node's id.
+    pub fn contested(&self) -> watch::Receiver<bool> {
+        self.contested.clone()
     }
 
     /// Requests under way here; the others hear of it when it has changed by much.

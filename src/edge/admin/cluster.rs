@@ -126,7 +126,12 @@ impl Admin {
         let nodes = self.nodes()?;
         let query = Query::read(query, Some(&["url"]))?;
         let url = query.get("url");
-        let url = url.ok_or_else(|| wrong("url", "is needed: of an image".to_owned()))?;
+        let url = url.ok_or_else(|| {
+            wrong(
+                "url",
+                "it is needed, as a client would ask for an image".to_owned(),
+            )
+        })?;
         let written = Written::of_url(url);
         let asked: Asked = written.understand(Purpose::Explain, peer, clock::now())?;
         let settings = self.settings.load_full();

@@ -3,7 +3,9 @@
 use crate::base::clock;
 use crate::base::digest::Digest;
 use crate::base::epoch::{Epoch, Incarnation};
-use crate::base::metrics::{FillFrom, HotCopyResult, KeyClass, Label, Metrics, QuestionErrand, QuestionResult};
+use crate::base::metrics::{
+    FillFrom, HotCopyResult, KeyClass, Label, Metrics, QuestionErrand, QuestionResult,
+};
 use crate::base::secret::Secret;
 use crate::base::units::Span;
 use crate::cluster::Cluster;
@@ -16,7 +18,7 @@ use crate::cluster::view::View;
 use crate::edge::interim;
 use crate::key::{KeyName, Scheme};
 use crate::purge::Purges;
-use crate::purge::follow::{Fetch, Fetched, Voter, VoterError, Settings, SnapshotParts};
+use crate::purge::follow::{Fetch, Fetched, Settings, SnapshotParts, Voter, VoterError};
 use crate::purge::order::{Order, PurgeId};
 use crate::purge::receipt::Receipt;
 use crate::purge::{Holder, OrderError};

@@ -64,7 +64,9 @@ fn malformed(error: Malformed) -> Status {
 fn unfollowed(error: NotFollowed) -> Status {
     match error {
         NotFollowed::NotKept => Status::failed_precondition(error.to_string()),
-        NotFollowed::Closed | NotFollowed::Log(_) => Status::unavailable(error.to_string()),
+        NotFollowed::Closed | NotFollowed::Contested | NotFollowed::Log(_) => {
+            Status::unavailable(error.to_string())
+        }
     }
 }
 

@@ -318,6 +318,7 @@ fn refused(error: OrderError) -> wire::SubmitResponse {
         OrderError::Busy => Why::Busy,
         OrderError::Stopping => Why::Stopping,
         OrderError::Lost => Why::Lost,
+        OrderError::Contested => Why::Contested,
         OrderError::TooManyRemembered => Why::TooManyRemembered,
         OrderError::Conflict(other) => {
             purge_id = copied(other.as_bytes());
@@ -370,6 +371,7 @@ pub(super) fn end(response: wire::SubmitResponse) -> Result<Result<Receipt, Orde
         Why::Busy => OrderError::Busy,
         Why::Stopping => OrderError::Stopping,
         Why::Lost => OrderError::Lost,
+        Why::Contested => OrderError::Contested,
         Why::TooManyRemembered => OrderError::TooManyRemembered,
         Why::Conflict => OrderError::Conflict(purge_id(&refusal.purge_id)?),
         Why::Replayed => OrderError::Replayed(Box::new(receipt.ok_or(Malformed("receipt"))?)),

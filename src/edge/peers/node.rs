@@ -26,8 +26,9 @@ use tonic::{Request, Response, Status, Streaming};
 pub(super) struct NodeService {
     engine: Arc<Engine>,
     metrics: Arc<Metrics>,
-    /// From one message of a push to the next. The sender has a deadline for the whole.
+    /// From one message of a push to the next.
     patience: Duration,
+    push_deadline: Duration,
     changed_keys_max: usize,
 }
 
@@ -37,6 +38,7 @@ impl NodeService {
             engine: process.engine.clone(),
             metrics: process.metrics.clone(),
             patience: config.read_deadline.get(),
+            push_deadline: config.push_deadline.get(),
             changed_keys_max: config.changed_keys_max,
         });
         server.max_decoding_message_size(config.push_message_bytes_max.as_usize())
@@ -110,7 +112,8 @@ impl Node for NodeService {
     }
 
     async fn push(&self, request: Request<Streaming<PushRequest>>) -> Result<Response<PushResponse>, Status> {
-        let taken = self.take(request.into_inner()).await;
+        let taken = timeout(self.push_deadline, self.take(request.into_inner())).await;
+        let taken = taken.unwrap_or_else(|_| Err(Status::deadline_exceeded("the push takes too long")));
         match taken {
             Ok(()) => Ok(Response::new(PushResponse { stored: true })),
             Err(status) if status.code() == tonic::Code::FailedPrecondition => {

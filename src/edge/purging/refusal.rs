@@ -113,7 +113,11 @@ impl Refusal {
             Refusal::Limited(_) | Refusal::DryRuns => Some(PurgeResult::Limited),
             Refusal::Crowded
             | Refusal::Order(
-                OrderError::Busy | OrderError::Stopping | OrderError::Lost | OrderError::Unreachable(_),
+                OrderError::Busy
+                | OrderError::Stopping
+                | OrderError::Lost
+                | OrderError::Contested
+                | OrderError::Unreachable(_),
             ) => Some(PurgeResult::Failed),
             Refusal::Order(_) => None,
             _ => Some(PurgeResult::Refused),
@@ -166,6 +170,7 @@ fn of_order(error: &OrderError) -> (StatusCode, &'static str) {
         OrderError::Conflict(_) => (StatusCode::CONFLICT, "conflict"),
         OrderError::Replayed(_) => (StatusCode::CONFLICT, "replayed"),
         OrderError::Unreachable(_) => (StatusCode::SERVICE_UNAVAILABLE, "voter_unreachable"),
+        OrderError::Contested => (StatusCode::SERVICE_UNAVAILABLE, "voter_contested"),
         OrderError::Log(error) => match **error {
             LogError::Full => (StatusCode::INSUFFICIENT_STORAGE, "log_full"),
             _ => (StatusCode::SERVICE_UNAVAILABLE, "log_failed"),

@@ -52,6 +52,7 @@ pub(crate) struct InCluster {
     cluster: Cluster,
     zone: String,
     replication: usize,
+    offer_deadline: Duration,
     push_deadline: Duration,
     report_deadline: Duration,
     invalidate_deadline: Duration,
@@ -59,7 +60,13 @@ pub(crate) struct InCluster {
 
 impl InCluster {
     pub(crate) fn new(cluster: Cluster, config: &Config) -> Self {
-        let [push_deadline, report_deadline, invalidate_deadline] = [
+        let [
+            offer_deadline,
+            push_deadline,
+            report_deadline,
+            invalidate_deadline,
+        ] = [
+            config.offer_deadline,
             config.push_deadline,
             config.report_interval,
             config.invalidate_deadline,
@@ -69,6 +76,7 @@ impl InCluster {
             cluster,
             zone: config.zone.clone(),
             replication: config.replication,
+            offer_deadline,
             push_deadline,
             report_deadline,
             invalidate_deadline,
@@ -101,7 +109,7 @@ impl Network for InCluster {
     }
 
     async fn offer(&self, to: &Member, entry: Bytes) -> Result<Offered, TellError> {
-        self.cluster.peers().offer(to, entry, self.push_deadline).await
+        self.cluster.peers().offer(to, entry, self.offer_deadline).await
     }
 
     async fn push(&self, to: &Member, parcel: Parcel) -> Result<Pushed, TellError> {

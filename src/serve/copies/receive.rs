@@ -29,6 +29,9 @@ const LOG_LOOK: Duration = Duration::from_millis(5);
 /// Copies of one response that came by two ways are not told apart by so little.
 const SAME_BIRTH: Duration = Duration::from_secs(2);
 
+/// A chunk takes memory beside its bytes: no more of them than if each but the last were as long as this.
+const CHUNK_BYTES: u64 = 16 << 10;
+
 /// Of the budget for bodies that arrive.
 pub(super) const ARRIVAL_UNIT: u64 = 1024;
 
@@ -59,6 +62,8 @@ pub(crate) enum Refusal {
     Busy,
     #[error("the copy's body is not as long as it was said to be")]
     Length,
+    #[error("the copy's body comes in too many pieces")]
+    Chunks,
     #[error("the copy's body is not what its digest says")]
     Digest,
     #[error("the copy came without its body, which is not here")]
@@ -85,8 +90,8 @@ pub(crate) struct Arriving {
 impl Refusal {
     /// Whether the sender has broken the protocol.
     pub(crate) fn is_fault(self) -> bool {
-        use Refusal::{Digest, Key, Length, Ticket, Travel};
-        matches!(self, Travel(_) | Key | Ticket | Length | Digest)
+        use Refusal::{Chunks, Digest, Key, Length, Ticket, Travel};
+        matches!(self, Travel(_) | Key | Ticket | Length | Chunks | Digest)
     }
 }
 
@@ -153,6 +158,9 @@ impl Receiver<'_> {
         arriving.received = arriving.received.saturating_add(chunk.len() as u64);
         if arriving.received > length {
             return Err(Refusal::Length);
+        }
+        if arriving.chunks.len() as u64 > length / CHUNK_BYTES {
+            return Err(Refusal::Chunks);
         }
         if arriving.room.is_none() {
             let units = u32::try_from(length.div_ceil(ARRIVAL_UNIT)).map_err(|_| Refusal::TooLarge)?;

@@ -29,6 +29,8 @@ pub(super) enum Way {
     Truncated,
     /// The first byte is another.
     Garbled,
+    /// It arrives byte by byte.
+    Crumbled,
     /// More arrives than was sent.
     Extended,
     /// Nothing does.
@@ -125,6 +127,7 @@ impl Wire {
             Way::Truncated => drop(bytes.pop()),
             Way::Garbled => bytes[0] ^= 1,
             Way::Extended => bytes.push(0),
+            Way::Crumbled => return bytes.chunks(1).map(Bytes::copy_from_slice).collect(),
             Way::Cut => return Vec::new(),
         }
         vec![bytes.into()]

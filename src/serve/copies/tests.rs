@@ -165,6 +165,7 @@ async fn a_body_that_is_spoilt_on_the_way_is_not_stored() {
         (2, Way::Garbled, Refusal::Digest),
         (3, Way::Extended, Refusal::Length),
         (4, Way::Cut, Refusal::NoBody),
+        (5, Way::Crumbled, Refusal::Chunks),
     ] {
         *two.wire.way.lock() = way;
         let (key, bytes) = (key(number), body(number, 5000));

@@ -34,7 +34,7 @@ impl Cluster {
     }
 
     /// What became of an order to purge an object; nothing where it was refused, or no answer came.
-    fn order(&self, node: usize, object: usize) -> Option<String> {
+    pub(super) fn order(&self, node: usize, object: usize) -> Option<String> {
         let url = format!("http://{HOST}{}", target(object));
         let order = json!({"files": [url]}).to_string();
         let request = authorized("POST", "/api/v1/purge")
