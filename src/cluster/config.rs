@@ -1,8 +1,12 @@
 //! Where a node stands in its cluster, and how patient it is with the others.
 
+mod calls;
 mod role;
+mod windows;
 
+pub use calls::Calls;
 pub use role::Role;
+pub use windows::Windows;
 
 use super::secret::ClusterSecret;
 use crate::base::problem::Problems;
@@ -21,6 +25,9 @@ pub const WEIGHT_MAX: u32 = 10_000;
 
 /// Of the names of nodes, zones and pools.
 pub const NAME_BYTES_MAX: usize = 64;
+
+/// What any node may allow on one connection.
+const STREAMS_MAX: u32 = 10_000;
 
 const HOST_BYTES_MAX: usize = 253;
 const SEEDS_MAX: usize = 256;
@@ -72,16 +79,23 @@ pub struct Config {
     pub connect_deadline: Span,
     /// From a request's end to its answer's header; an owner may have to ask the origin meanwhile.
     pub first_byte_deadline: Span,
+    /// So much longer waits who passes on a client's request: the owner may have to ask the primary, and be told that it waits too
+    /// long. Who waits for it hears why, instead of guessing.
+    pub relay_margin: Span,
     /// For what a node that had a key before may still have of it.
     pub look_deadline: Span,
     /// From one part of a body to the next.
     pub read_deadline: Span,
     /// Connections to each peer.
     pub connections: usize,
-    /// Requests under way to one peer; beyond it the next is asked.
+    /// Requests under way to one peer for what is to be stored here; beyond it the next is asked.
     pub requests_max: usize,
+    /// Clients' requests under way to one peer, beside those: each lasts as long as its client takes to read.
+    pub relays_max: usize,
     /// Requests under way on one connection of a peer to this node.
     pub streams_max: u32,
+    /// What may be sent of one message ahead of being read.
+    pub stream_window: ByteSize,
     /// Connections to this node that are open at once; further ones are closed unanswered.
     pub connections_max: usize,
     /// Connections that still have to prove who they are, beside those; the one that has waited longest goes for a further one.
@@ -131,41 +145,6 @@ pub struct Config {
     pub calls: Calls,
 }
 
-/// Calls of other programs, over gRPC.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Calls {
-    /// At once; more are refused.
-    pub under_way_max: usize,
-    /// How long one may take, whatever its caller allows.
-    pub deadline: Span,
-    /// Programs that watch purges at once.
-    pub watchers_max: usize,
-    /// Of one message, such as a chunk of a body that is put.
-    pub message_bytes_max: ByteSize,
-}
-
-impl Default for Calls {
-    fn default() -> Self {
-        Calls {
-            under_way_max: 256,
-            deadline: Span::secs(120),
-            watchers_max: 64,
-            message_bytes_max: ByteSize::mib(4),
-        }
-    }
-}
-
-impl Calls {
-    fn validate(&self, problems: &mut Problems) {
-        problems.check("under_way_max", self.under_way_max, 1..=100_000);
-        problems.check("deadline", self.deadline, Span::millis(100)..=Span::days(1));
-        problems.check("watchers_max", self.watchers_max, 1..=100_000);
-        let message = ByteSize::kib(64)..=ByteSize::mib(256);
-        problems.check("message_bytes_max", self.message_bytes_max, message);
-    }
-}
-
 /// Certificates of the operator's own, in the place of those that derive from the secret.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -204,11 +183,14 @@ impl Default for Config {
             ramp: Span::secs(60),
             connect_deadline: Span::secs(1),
             first_byte_deadline: Span::secs(20),
+            relay_margin: Span::secs(2),
             look_deadline: Span::millis(250),
             read_deadline: Span::secs(10),
             connections: 2,
             requests_max: 1024,
+            relays_max: 512,
             streams_max: 512,
+            stream_window: ByteSize::kib(256),
             connections_max: 4096,
             handshakes_max: 256,
             handshake_deadline: Span::secs(5),
@@ -358,6 +340,7 @@ impl Config {
         let deadlines = [
             ("connect_deadline", self.connect_deadline),
             ("first_byte_deadline", self.first_byte_deadline),
+            ("relay_margin", self.relay_margin),
             ("read_deadline", self.read_deadline),
             ("breaker_open_for", self.breaker_open_for),
             ("handshake_deadline", self.handshake_deadline),
@@ -379,7 +362,10 @@ impl Config {
     fn validate_limits(&self, problems: &mut Problems) {
         problems.check("connections", self.connections, 1..=64);
         problems.check("requests_max", self.requests_max, 1..=1_000_000);
-        problems.check("streams_max", self.streams_max, 1..=10_000);
+        problems.check("relays_max", self.relays_max, 1..=1_000_000);
+        problems.check("streams_max", self.streams_max, 1..=STREAMS_MAX);
+        let window = ByteSize::kib(64)..=ByteSize::mib(16);
+        problems.check("stream_window", self.stream_window, window);
         problems.check("connections_max", self.connections_max, 1..=1_000_000);
         problems.check("handshakes_max", self.handshakes_max, 1..=100_000);
         let header = ByteSize::kib(16)..=ByteSize::mib(16);
@@ -404,6 +390,18 @@ impl Config {
         let push = ByteSize::mib(2)..=ByteSize::mib(256);
         problems.check("push_message_bytes_max", self.push_message_bytes_max, push);
         problems.check("changed_keys_max", self.changed_keys_max, 1..=100_000);
+    }
+
+    /// Of a connection to a peer.
+    pub fn windows_of_answers(&self) -> Windows {
+        let questions = self.requests_max.saturating_add(self.relays_max);
+        let streams = u32::try_from(questions).unwrap_or(u32::MAX);
+        Windows::of(self.stream_window, streams.min(STREAMS_MAX))
+    }
+
+    /// Of a connection of a peer to this node.
+    pub fn windows_of_questions(&self) -> Windows {
+        Windows::of(self.stream_window, self.streams_max)
     }
 
     /// Whether the node of this name keeps the log of purges.

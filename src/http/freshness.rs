@@ -19,6 +19,16 @@ pub use super::lifetime::{Freshness, Lifetime, StaleWindows};
 pub struct Exchange {
     pub requested_at: Timestamp,
     pub received_at: Timestamp,
+    pub initial_age: InitialAge,
+}
+
+/// How it is known how old a response is when it comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InitialAge {
+    /// By its `Date` and `Age`, and by how long it took.
+    ByHeader,
+    /// It was told, and it counts as received so long before: `Date` is of a clock that need not agree with this one.
+    Told,
 }
 
 /// Inclusive bounds of a set of statuses: `StatusRange(404, 404)`, `StatusRange(500, 599)`.
@@ -146,12 +156,23 @@ impl Heuristic {
     /// not in the past (RFC 9111 section 4.2.2).
     fn guess(&self, facts: &Facts<'_>) -> Option<Duration> {
         let changed_at = field::only_date(facts.headers, header::LAST_MODIFIED)?;
-        let received_at = facts.exchange.received_at;
-        let sent_at =
-            field::only_date(facts.headers, header::DATE).map_or(received_at, |date| date.min(received_at));
-        let unchanged = sent_at.since(changed_at);
+        let unchanged = sent_at(facts).since(changed_at);
         let guessed = (unchanged.saturating_mul(self.percent) / 100).min(self.max);
         (guessed > Duration::ZERO).then_some(guessed)
+    }
+}
+
+/// By the clock that `Last-Modified` is told by, where there is a `Date`.
+fn sent_at(facts: &Facts<'_>) -> Timestamp {
+    let Exchange {
+        received_at,
+        initial_age,
+        ..
+    } = facts.exchange;
+    match (field::only_date(facts.headers, header::DATE), initial_age) {
+        (None, _) => received_at,
+        (Some(date), InitialAge::ByHeader) => date.min(received_at),
+        (Some(date), InitialAge::Told) => date,
     }
 }
 
@@ -304,6 +325,9 @@ fn until_expires(facts: &Facts<'_>) -> Option<Duration> {
 
 /// The corrected initial age of RFC 9111 section 4.2.3.
 fn initial_age(headers: &HeaderMap, exchange: &Exchange) -> Duration {
+    if exchange.initial_age == InitialAge::Told {
+        return Duration::ZERO;
+    }
     let delay = exchange.received_at.since(exchange.requested_at);
     age_value(headers)
         .saturating_add(delay)
@@ -432,6 +456,7 @@ mod tests {
                 exchange: Exchange {
                     requested_at: RECEIVED.minus(self.delay),
                     received_at: RECEIVED,
+                    initial_age: InitialAge::ByHeader,
                 },
                 versioned: self.versioned,
             };

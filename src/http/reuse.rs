@@ -8,7 +8,7 @@ use super::cache_control::{Argument, split};
 use super::field;
 use super::lifetime::Lifetime;
 use crate::base::clock::Timestamp;
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderValue, header};
 use std::time::Duration;
 
 /// What a request says to caches on its way. Most say nothing.
@@ -59,6 +59,20 @@ impl RequestControl {
             control.no_cache = words.any(|word| word.eq_ignore_ascii_case(b"no-cache"));
         }
         control
+    }
+
+    /// What of it a request says that is made on behalf of others too, as `Cache-Control`: nobody gets an older response for it.
+    /// `no-store` has no say: such requests are made for nobody else.
+    pub fn demands(&self) -> Option<HeaderValue> {
+        let seconds = |name, span: Option<Duration>| span.map(|span| format!("{name}={}", span.as_secs()));
+        let said = [
+            self.no_cache.then(|| "no-cache".to_owned()),
+            seconds("max-age", self.max_age),
+            seconds("min-fresh", self.min_fresh),
+        ];
+        let said: Vec<_> = said.into_iter().flatten().collect();
+        let line = (!said.is_empty()).then(|| said.join(", "))?;
+        Some(HeaderValue::try_from(line).expect("directives are visible ASCII"))
     }
 
     /// Unlike a response's, a request's directive that can not be read is as one that is not known: nothing hangs on
@@ -407,6 +421,17 @@ mod tests {
                 let stands_in = |seconds| lifetime.stands_in(Timestamp::from_secs(seconds), failure);
                 prop_assert!(stands_in(now) || !stands_in(later));
             }
+        }
+
+        #[test]
+        fn what_is_demanded_for_all_makes_no_entry_usable_that_was_not(
+            lifetime in lifetimes(), control in controls(), now in 0u64..500,
+        ) {
+            let demanded = control.demands().map_or_else(RequestControl::default, |line| {
+                RequestControl::of(&HeaderMap::from_iter([(header::CACHE_CONTROL, line)]))
+            });
+            prop_assert_eq!((demanded.no_cache, demanded.only_if_cached), (control.no_cache, false));
+            prop_assert!(answers(&lifetime, now, &RequestControl::default()) || !answers(&lifetime, now, &demanded));
         }
 
         #[test]

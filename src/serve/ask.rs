@@ -107,14 +107,18 @@ impl Fill {
     }
 
     async fn understand(&self, response: OriginResponse) -> Fit {
+        let is_too_old = question::is_too_old(&response.headers);
         match (response.status, &self.previous) {
-            (StatusCode::NOT_MODIFIED, _) if self.minimum().is_some() => Fit::No,
+            (StatusCode::NOT_MODIFIED, _) if is_too_old || self.minimum().is_some() => Fit::No,
             (StatusCode::NOT_MODIFIED, _) => match self.confirmed(&response.headers).await {
                 Some((key, entry)) => self.renew(&key, &entry, &response),
                 None => Fit::No,
             },
             (StatusCode::PARTIAL_CONTENT, Previous::Part(part)) if self.extent == Extent::Whole => {
-                self.complete(part, response).await
+                match is_too_old {
+                    true => Fit::No,
+                    false => self.complete(part, response).await,
+                }
             }
             _ => Fit::Yes(Reply::Response(Box::new(response))),
         }

@@ -6,6 +6,7 @@
 use super::failure::FlightFailure;
 use super::fill::{Fill, Previous};
 use crate::base::clock;
+use crate::cluster::question;
 use crate::http::entity_tag::EntityTag;
 use crate::purge::order::Minimum;
 use crate::upstream::{OriginRequest, OriginResponse};
@@ -22,13 +23,15 @@ pub(super) const BEHIND: Duration = Duration::from_secs(10);
 static BRIEF: HeaderValue = HeaderValue::from_static("max-age=1");
 
 impl Fill {
-    /// Asks the origin, and again for as long as it answers with what is too old and there is patience left.
+    /// Asks the origin, and again for as long as it answers with what is too old and there is patience left. Another node that
+    /// answers with such has had the patience.
     pub(super) async fn fetch(&self, request: OriginRequest) -> Result<OriginResponse, FlightFailure> {
         let patience_ends = clock::monotonic() + self.patience();
         let mut pause = PAUSE;
         loop {
             let response = self.fetch_once(request.clone()).await?;
-            if !self.is_too_old(response.status, &response.headers) {
+            let is_last = question::is_too_old(&response.headers);
+            if is_last || !self.is_too_old(response.status, &response.headers) {
                 return Ok(response);
             }
             self.fills.metrics.answers_below_minimum.inc();
@@ -65,7 +68,14 @@ impl Fill {
     }
 
     /// Whether an answer is below what the purge told. An error says nothing of versions.
+    ///
+    /// Another node's word holds whatever is known here. Its stamp fences what is stored against purges that have not come yet,
+    /// but a minimum may also be forgotten here, taken for outlived by a clock that is ahead, or seem reached by an entry of
+    /// before: then the stamp would let the answer be stored as valid.
     pub(super) fn is_too_old(&self, status: StatusCode, headers: &HeaderMap) -> bool {
+        if question::is_too_old(headers) {
+            return true;
+        }
         let says_version = status.is_success() || status == StatusCode::NOT_MODIFIED;
         says_version && self.minimum().is_some_and(|minimum| !reaches(headers, &minimum))
     }

@@ -20,7 +20,7 @@ use crate::base::epoch::Epoch;
 use crate::cluster::Cluster;
 use crate::cluster::member::Member;
 use crate::cluster::question::LogPosition;
-use crate::http::freshness::Exchange;
+use crate::http::freshness::{Exchange, InitialAge};
 use crate::upstream::{Elsewhere, OriginBody, OriginResponse};
 use http::{HeaderMap, StatusCode};
 use std::sync::Arc;
@@ -156,6 +156,7 @@ fn answer_of<B: Elsewhere + 'static>(handed: Handed<B>) -> Result<OriginResponse
         exchange: Exchange {
             requested_at: now,
             received_at: now,
+            initial_age: InitialAge::ByHeader,
         },
     })
 }

@@ -208,13 +208,18 @@ impl Head {
         }
     }
 
-    /// By which other nodes may know what they keep of it. Of what may not be stored here the stamp says too little: its tags
-    /// could not be kept, or it is older than a purge has told.
+    /// By which other nodes may know what they keep of it. Of what is for one alone the stamp may say too little: its tags
+    /// could not be kept.
     pub(crate) fn stamp_for_others(&self) -> Option<&Stamp> {
         match self {
-            Head::Flight(head, _) if matches!(head.fate, Fate::Private(_)) || head.fate.is_too_old() => None,
+            Head::Flight(head, _) if matches!(head.fate, Fate::Private(_)) => None,
             head => head.stamp(),
         }
+    }
+
+    /// Whether it is below what a purge has told that the origin has.
+    pub(crate) fn is_too_old(&self) -> bool {
+        matches!(self, Head::Flight(head, _) if head.fate.is_too_old())
     }
 
     /// That of the whole representation: a stored part is one of a 200.

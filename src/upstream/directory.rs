@@ -12,7 +12,7 @@ use super::{Framing, OriginBody, OriginRequest, OriginResponse, Source, beneath,
 use crate::base::clock;
 use crate::base::metrics::OriginMetrics;
 use crate::http::conditional::{self, Precondition, RangeApplies, Validators};
-use crate::http::freshness::Exchange;
+use crate::http::freshness::{Exchange, InitialAge};
 use crate::http::range::{self, Ranges};
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use std::fs::{File, Metadata};
@@ -73,6 +73,7 @@ impl Directory {
             exchange: Exchange {
                 requested_at,
                 received_at: clock::now(),
+                initial_age: InitialAge::ByHeader,
             },
         })
     }

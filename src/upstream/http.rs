@@ -20,7 +20,7 @@ use super::{Bodiless, OriginRequest, RequestBody, observe_since};
 use crate::base::breaker::Verdict;
 use crate::base::clock;
 use crate::base::metrics::{AddressState, ConnectionKind, Family, IntGauge, Label, OriginMetrics};
-use crate::http::freshness::Exchange;
+use crate::http::freshness::{Exchange, InitialAge};
 use http::{HeaderMap, Method};
 use std::sync::Arc;
 use std::time::Instant;
@@ -210,6 +210,7 @@ impl HttpOrigin {
         let exchange = Exchange {
             requested_at,
             received_at: clock::now(),
+            initial_age: InitialAge::ByHeader,
         };
         Ok(Exchanged {
             link,

@@ -2,9 +2,9 @@
 //!
 //! Invariant: a connection that is open leads to a node of this cluster. It does not know which.
 
+use super::PeerError;
 use super::fault::told;
-use super::{CONNECTION_WINDOW_BYTES, PeerError, STREAM_WINDOW_BYTES};
-use crate::cluster::config::Config;
+use crate::cluster::config::{Config, Windows};
 use crate::cluster::identity::Identity;
 use bytes::Bytes;
 use http::Uri;
@@ -41,6 +41,7 @@ pub(super) struct Dialer {
     keepalive_interval: Duration,
     keepalive_deadline: Duration,
     header_bytes_max: u32,
+    windows: Windows,
 }
 
 impl Dialer {
@@ -52,6 +53,7 @@ impl Dialer {
             keepalive_interval: config.keepalive_interval.get(),
             keepalive_deadline: config.keepalive_deadline.get(),
             header_bytes_max: u32::try_from(config.header_bytes_max.bytes()).unwrap_or(u32::MAX),
+            windows: config.windows_of_answers(),
         }
     }
 
@@ -78,8 +80,8 @@ impl Dialer {
         let endpoint = Endpoint::from_shared(format!("https://{address}"));
         let endpoint = endpoint
             .expect("an address makes an authority")
-            .initial_stream_window_size(STREAM_WINDOW_BYTES)
-            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .initial_stream_window_size(self.windows.stream)
+            .initial_connection_window_size(self.windows.connection)
             .http2_keep_alive_interval(self.keepalive_interval)
             .keep_alive_timeout(self.keepalive_deadline)
             .keep_alive_while_idle(true);
@@ -102,8 +104,8 @@ impl Dialer {
         let mut builder = http2::Builder::new(TokioExecutor::new());
         builder
             .timer(TokioTimer::new())
-            .initial_stream_window_size(STREAM_WINDOW_BYTES)
-            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .initial_stream_window_size(self.windows.stream)
+            .initial_connection_window_size(self.windows.connection)
             .max_frame_size(FRAME_BYTES_MAX)
             .max_header_list_size(self.header_bytes_max)
             .keep_alive_interval(self.keepalive_interval)

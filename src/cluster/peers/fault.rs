@@ -1,7 +1,7 @@
 //! What went wrong with a question that was sent, and whether it speaks against the peer.
 //!
 //! Invariant: a peer that resets one stream lives: most likely an origin has cut a body short that the peer was passing on. So
-//! does one that lets a question wait over a connection that is open. It does not know what is done about it.
+//! does one that lets a question wait and answers others meanwhile. It does not know what is done about it.
 
 use super::PeerError;
 use crate::base::breaker::Verdict;
@@ -30,8 +30,8 @@ impl Fault {
         }
     }
 
-    /// In vain, over a connection that is open. Pings close that of a peer that hangs, and all that waits there then fails and
-    /// counts; one that answers them waits for an origin, of whose slowness the peer's breaker knows nothing.
+    /// In vain, while the peer has answered others: it waits for an origin, of whose slowness the peer's breaker knows nothing.
+    /// That it answers pings says too little: its connection may live on when nothing behind it does.
     pub(super) fn waited() -> Self {
         Fault {
             error: PeerError::Deadline,

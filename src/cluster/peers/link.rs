@@ -11,10 +11,13 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use parking_lot::Mutex;
 use std::net::SocketAddr;
+use std::sync::atomic::AtomicUsize;
 use std::time::Instant;
 
 #[derive(Default)]
 pub(super) struct Link {
+    /// Questions whose answers have not ended.
+    pub(super) under_way: AtomicUsize,
     open: Mutex<Option<Sender>>,
     /// Held while it is being opened.
     opening: tokio::sync::Mutex<Option<Failed>>,
@@ -77,11 +80,6 @@ impl Link {
     fn opened(&self) -> Option<Sender> {
         self.forget_closed();
         self.open.lock().clone()
-    }
-
-    pub(super) fn is_open(&self) -> bool {
-        self.forget_closed();
-        self.open.lock().is_some()
     }
 
     fn forget_closed(&self) {

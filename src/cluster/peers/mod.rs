@@ -1,7 +1,7 @@
 //! Connections to the other nodes.
 //!
-//! 1. a peer is asked while few enough questions are under way to it, and its breaker admits (`peer`);
-//! 2. over one of its connections, which is opened when it is needed (`link`);
+//! 1. a peer is asked while few enough questions of the kind are under way to it (`room`), and its breaker admits (`peer`);
+//! 2. over the least busy of its connections, which is opened when it is needed (`link`);
 //! 3. the answer's body is pulled piece by piece, and held against its length (`body`).
 //!
 //! Invariant: no await on a peer is without a deadline; a peer that keeps failing is left alone for a while; each question is
@@ -12,6 +12,7 @@ mod dial;
 mod fault;
 mod link;
 mod peer;
+mod room;
 
 use super::config::Config;
 use super::identity::Identity;
@@ -30,14 +31,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::time::timeout;
 use tonic::transport::Channel;
-
-/// An owner that is asked in a client's place may have to ask the primary, and be told that it waits too long: who waits for it
-/// waits so much longer, and hears why instead of guessing.
-const RELAY_MARGIN: Duration = Duration::from_secs(2);
-
-/// What a node may send of one message, and of all on a connection, ahead of being read.
-pub const STREAM_WINDOW_BYTES: u32 = 1 << 20;
-pub const CONNECTION_WINDOW_BYTES: u32 = 8 << 20;
 
 /// Why a peer gave no answer.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -71,6 +64,8 @@ struct Inner {
 struct Limits {
     connections: usize,
     requests_max: usize,
+    relays_max: usize,
+    relay_margin: Duration,
     first_byte_deadline: Duration,
     read_deadline: Duration,
     breaker: Policy,
@@ -94,14 +89,14 @@ impl Peers {
         let errand = Errand::of(question.headers()).ok_or(PeerError::Refused(Refusal::Malformed))?;
         let errand = label(errand);
         let peer = self.peer(to);
-        let admitted = Turn::begin(&peer, self.0.limits.requests_max, errand, &self.0.metrics);
+        let admitted = Turn::begin(&peer, errand, &self.0.metrics);
         let mut turn = admitted.inspect_err(|error| self.count(errand, error))?;
         let began = clock::monotonic();
         let method = question.method().clone();
-        let asked = peer.ask(&self.0.dialer, question.map(|()| Default::default()));
+        let asked = turn.ask(&self.0.dialer, question.map(|()| Default::default()));
         let answered = match timeout(self.0.limits.first_byte_deadline(errand), asked).await {
             Ok(answered) => answered,
-            Err(_) => Err(peer.late()),
+            Err(_) => Err(turn.late()),
         };
         let answer = answered.map_err(|fault| turn.fail(fault))?;
         let seconds = (clock::monotonic() - began).as_secs_f64();
@@ -159,7 +154,7 @@ impl Peers {
 impl Limits {
     fn first_byte_deadline(&self, errand: QuestionErrand) -> Duration {
         match errand {
-            QuestionErrand::Relay => self.first_byte_deadline + RELAY_MARGIN,
+            QuestionErrand::Relay => self.first_byte_deadline + self.relay_margin,
             QuestionErrand::Fill | QuestionErrand::Look => self.first_byte_deadline,
         }
     }
@@ -168,6 +163,8 @@ impl Limits {
         Limits {
             connections: config.connections.max(1),
             requests_max: config.requests_max,
+            relays_max: config.relays_max.min(relays_max(config)),
+            relay_margin: config.relay_margin.get(),
             first_byte_deadline: config.first_byte_deadline.get(),
             read_deadline: config.read_deadline.get(),
             breaker: Policy {
@@ -176,6 +173,12 @@ impl Limits {
             },
         }
     }
+}
+
+/// Of the streams that a peer set up alike allows, so that clients who do not read leave the other half.
+fn relays_max(config: &Config) -> usize {
+    let streams = usize::try_from(config.streams_max).unwrap_or(usize::MAX);
+    (config.connections.saturating_mul(streams) / 2).max(1)
 }
 
 impl PeerError {

@@ -5,6 +5,7 @@
 use super::dial::{Dialer, Outgoing};
 use super::fault::Fault;
 use super::link::Link;
+use super::room::Rooms;
 use super::{Limits, PeerError};
 use crate::base::breaker::{Admission, Breaker, Change, Verdict};
 use crate::base::clock;
@@ -14,7 +15,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use parking_lot::Mutex;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use tonic::transport::Channel;
 
@@ -23,9 +24,9 @@ pub(super) struct Peer {
     generation: Generation,
     address: SocketAddr,
     links: Vec<Link>,
-    /// Links take turns.
-    turn: AtomicUsize,
-    in_flight: AtomicUsize,
+    rooms: Rooms,
+    /// Headers that have come, and what stands in their place.
+    answers: AtomicU64,
     breaker: Mutex<Breaker>,
     channel: OnceLock<Channel>,
 }
@@ -37,8 +38,8 @@ impl Peer {
             generation: member.generation,
             address: member.address,
             links: (0..limits.connections).map(|_| Link::default()).collect(),
-            turn: AtomicUsize::new(0),
-            in_flight: AtomicUsize::new(0),
+            rooms: Rooms::new(limits),
+            answers: AtomicU64::new(0),
             breaker: Mutex::new(Breaker::new(limits.breaker)),
             channel: OnceLock::new(),
         }
@@ -49,29 +50,17 @@ impl Peer {
     }
 
     pub(super) fn in_flight(&self) -> usize {
-        self.in_flight.load(Ordering::Relaxed)
-    }
-
-    pub(super) async fn ask(
-        &self,
-        dialer: &Dialer,
-        question: Request<Outgoing>,
-    ) -> Result<Response<Incoming>, Fault> {
-        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
-        let link = &self.links[turn % self.links.len()];
-        link.ask(dialer, self.address, question).await
-    }
-
-    /// It did not answer in time.
-    pub(super) fn late(&self) -> Fault {
-        match self.links.iter().any(Link::is_open) {
-            true => Fault::waited(),
-            false => PeerError::Deadline.into(),
-        }
+        self.rooms.under_way()
     }
 
     pub(super) fn channel(&self, dialer: &Arc<Dialer>) -> Channel {
         self.channel.get_or_init(|| dialer.channel(self.address)).clone()
+    }
+
+    /// Slow clients' answers fill one link as they fill the others.
+    fn least_busy(&self) -> usize {
+        let under_way = |link: &usize| self.links[*link].under_way.load(Ordering::Relaxed);
+        (0..self.links.len()).min_by_key(under_way).unwrap_or_default()
     }
 
     fn admit(&self) -> Option<Admission> {
@@ -92,6 +81,10 @@ impl Peer {
 /// One question that is under way.
 pub(super) struct Turn {
     peer: Arc<Peer>,
+    /// The position of that which it goes over.
+    link: usize,
+    /// What the peer had answered before.
+    answers_before: u64,
     /// `None` once its last verdict is known.
     admission: Option<Admission>,
     errand: QuestionErrand,
@@ -103,17 +96,16 @@ pub(super) struct Turn {
 impl Turn {
     pub(super) fn begin(
         peer: &Arc<Peer>,
-        requests_max: usize,
         errand: QuestionErrand,
         metrics: &Arc<Metrics>,
     ) -> Result<Self, PeerError> {
-        let one_more = |under_way| (under_way < requests_max).then_some(under_way + 1);
-        let counted = peer
-            .in_flight
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more);
-        counted.map_err(|_| PeerError::Busy)?;
+        peer.rooms.enter(errand)?;
+        let link = peer.least_busy();
+        peer.links[link].under_way.fetch_add(1, Ordering::Relaxed);
         let mut turn = Turn {
             peer: peer.clone(),
+            link,
+            answers_before: peer.answers.load(Ordering::Relaxed),
             admission: None,
             errand,
             result: None,
@@ -123,12 +115,25 @@ impl Turn {
         Ok(turn)
     }
 
+    pub(super) async fn ask(
+        &self,
+        dialer: &Dialer,
+        question: Request<Outgoing>,
+    ) -> Result<Response<Incoming>, Fault> {
+        let link = &self.peer.links[self.link];
+        link.ask(dialer, self.peer.address, question).await
+    }
+
     pub(super) fn errand(&self) -> QuestionErrand {
         self.errand
     }
 
+    /// No more of the answer came in time.
     pub(super) fn late(&self) -> Fault {
-        self.peer.late()
+        match self.peer.answers.load(Ordering::Relaxed) > self.answers_before {
+            true => Fault::waited(),
+            false => PeerError::Deadline.into(),
+        }
     }
 
     /// What came of it has other bytes than it says.
@@ -138,6 +143,9 @@ impl Turn {
 
     /// What has become of it so far.
     pub(super) fn settle(&mut self, verdict: Verdict) {
+        if verdict == Verdict::Answered {
+            self.peer.answers.fetch_add(1, Ordering::Relaxed);
+        }
         if let Some(admission) = self.admission {
             self.peer.settle(admission, verdict);
         }
@@ -159,10 +167,81 @@ impl Turn {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.peer.in_flight.fetch_sub(1, Ordering::Relaxed);
+        let link = &self.peer.links[self.link];
+        link.under_way.fetch_sub(1, Ordering::Relaxed);
+        self.peer.rooms.leave(self.errand);
         self.settle(Verdict::Abandoned);
         if let Some(result) = self.result {
             self.metrics.cluster_questions[(self.errand, result)].inc();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cluster::config::Config;
+    use crate::cluster::member::State;
+
+    fn peer(config: &Config) -> Arc<Peer> {
+        let member = Member {
+            id: NodeId::new("answers"),
+            generation: Generation(1),
+            address: ([127, 0, 0, 1], 1).into(),
+            zone: "".into(),
+            pool: "default".into(),
+            weight: 100,
+            roles: Default::default(),
+            state: State::Up,
+            load: 0,
+            version: "".into(),
+        };
+        Arc::new(Peer::new(&member, &Limits::new(config)))
+    }
+
+    #[test]
+    fn a_question_takes_the_link_with_the_fewest_under_way() {
+        let peer = peer(&Config {
+            connections: 3,
+            ..Config::default()
+        });
+        let metrics = Arc::new(Metrics::new());
+        let begin = || Turn::begin(&peer, QuestionErrand::Relay, &metrics).unwrap();
+        let mut turns: Vec<Turn> = (0..6).map(|_| begin()).collect();
+        let links: Vec<usize> = turns.iter().map(|turn| turn.link).collect();
+        assert_eq!(links, [0, 1, 2, 0, 1, 2]);
+        turns.retain(|turn| turn.link != 1);
+        let next = [begin(), begin(), begin()];
+        assert_eq!(next.map(|turn| turn.link), [1, 1, 0]);
+    }
+
+    #[test]
+    fn relays_and_what_is_asked_for_this_node_take_no_room_from_each_other() {
+        let peer = peer(&Config {
+            requests_max: 2,
+            relays_max: 1,
+            ..Config::default()
+        });
+        let metrics = Arc::new(Metrics::new());
+        let begin = |errand| Turn::begin(&peer, errand, &metrics);
+        let relay = begin(QuestionErrand::Relay).unwrap();
+        let own = [QuestionErrand::Fill, QuestionErrand::Look].map(|errand| begin(errand).unwrap());
+        for errand in [QuestionErrand::Relay, QuestionErrand::Fill, QuestionErrand::Look] {
+            assert!(matches!(begin(errand), Err(PeerError::Busy)));
+        }
+        drop(relay);
+        assert!(begin(QuestionErrand::Relay).is_ok());
+        drop(own);
+        assert_eq!(peer.in_flight(), 0);
+    }
+
+    #[test]
+    fn slow_clients_leave_half_of_a_peers_streams() {
+        let limits = Limits::new(&Config {
+            connections: 2,
+            streams_max: 10,
+            ..Config::default()
+        });
+        assert_eq!(limits.relays_max, 10);
     }
 }

@@ -24,6 +24,9 @@ pub(in crate::edge) fn as_origin(served: &Served, headers: &mut HeaderMap) {
     if let Some(stamp) = served.head.stamp_for_others() {
         question::write_stamp(headers, stamp);
     }
+    if served.head.is_too_old() {
+        question::write_too_old(headers);
+    }
     if let Head::Stored(entry) = &served.head {
         question::write_digest(headers, &entry.body.digest);
     }

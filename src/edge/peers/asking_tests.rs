@@ -4,7 +4,7 @@ use crate::base::clock;
 use crate::base::digest::Digest;
 use crate::base::epoch::{Epoch, Incarnation};
 use crate::base::metrics::{
-    FillFrom, HotCopyResult, KeyClass, Label, Metrics, QuestionErrand, QuestionResult,
+    FillFrom, HotCopyResult, KeyClass, Label, Metrics, PurgeWay, QuestionErrand, QuestionResult,
 };
 use crate::base::secret::Secret;
 use crate::base::units::Span;
@@ -19,9 +19,10 @@ use crate::edge::interim;
 use crate::key::{KeyName, Scheme};
 use crate::purge::Purges;
 use crate::purge::follow::{Fetch, Fetched, Settings, SnapshotParts, Voter, VoterError};
-use crate::purge::order::{Order, PurgeId};
+use crate::purge::order::{Minimum, Mode, Order, PurgeId};
 use crate::purge::receipt::Receipt;
 use crate::purge::{Holder, OrderError};
+use crate::scope::Scope;
 use crate::serve::body::Body;
 use crate::serve::copies::{Copies, InCluster};
 use crate::serve::route::Routes;
@@ -32,6 +33,7 @@ use crate::trace::Trace;
 use crate::upstream::{Bodiless, Origin};
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::future::join_all;
 use h2::Reason;
 use h2::server::SendResponse;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, Version};
@@ -58,7 +60,8 @@ enum Script {
     Resets,
     /// Amid the body.
     Cuts,
-    Waits,
+    /// Waits at this path; elsewhere it is an image.
+    WaitsAt(&'static str),
 }
 
 /// Beside the image.
@@ -75,6 +78,7 @@ struct Peer {
     epoch: Epoch,
     script: Mutex<Script>,
     asked: AtomicUsize,
+    heard: Mutex<Vec<HeaderMap>>,
     waiting: Mutex<Vec<SendResponse<Bytes>>>,
 }
 
@@ -86,6 +90,7 @@ impl Peer {
             epoch,
             script: Mutex::new(script),
             asked: AtomicUsize::new(0),
+            heard: Mutex::default(),
             waiting: Mutex::default(),
         });
         let serving = peer.clone();
@@ -104,13 +109,15 @@ impl Peer {
             return;
         };
         let mut connection = h2::server::handshake(tls).await.unwrap();
-        while let Some(Ok((_, respond))) = connection.accept().await {
+        while let Some(Ok((question, respond))) = connection.accept().await {
+            let path = question.uri().path().to_owned();
+            self.heard.lock().push(question.into_parts().0.headers);
             self.asked.fetch_add(1, Ordering::SeqCst);
-            self.answer(respond);
+            self.answer(&path, respond);
         }
     }
 
-    fn answer(&self, mut respond: SendResponse<Bytes>) {
+    fn answer(&self, path: &str, mut respond: SendResponse<Bytes>) {
         let script = self.script.lock().clone();
         match script {
             Script::Image(said) => send(&mut respond, &self.stamped(said)),
@@ -128,7 +135,8 @@ impl Peer {
                 body.send_data(IMAGE.into(), false).unwrap();
                 body.send_reset(Reason::INTERNAL_ERROR);
             }
-            Script::Waits => self.waiting.lock().push(respond),
+            Script::WaitsAt(slow) if path == slow => self.waiting.lock().push(respond),
+            Script::WaitsAt(_) => send(&mut respond, &self.stamped(Said::of_length(IMAGE.len()))),
         }
     }
 
@@ -264,11 +272,16 @@ impl World {
     async fn new(weight: u32, scripts: &[Script]) -> Self {
         let metrics = Arc::new(Metrics::new());
         let purges = leased(&metrics).await;
-        World::with(weight, scripts, purges, metrics).await
+        World::with(config(), weight, scripts, purges, metrics).await
     }
 
-    async fn with(weight: u32, scripts: &[Script], purges: Purges, metrics: Arc<Metrics>) -> Self {
-        let config = config();
+    async fn with(
+        config: Config,
+        weight: u32,
+        scripts: &[Script],
+        purges: Purges,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         let (mut peers, mut members) = (Vec::new(), Vec::new());
         for (number, script) in scripts.iter().enumerate() {
             let peer = Peer::start(script.clone(), purges.epoch()).await;
@@ -306,20 +319,53 @@ impl World {
 
     /// What another node gets that passes a client's request on: a miss of it is a fill.
     async fn fill(&self, number: usize) -> Got {
+        self.fill_with(number, &HeaderMap::new()).await
+    }
+
+    async fn fill_with(&self, number: usize, headers: &HeaderMap) -> Got {
         let asked_by = AskedBy::Peer {
             errand: Errand::Relay,
             key: KeyName::of(&format!("https://shop.example/{number}.png")),
         };
-        self.ask(number, asked_by).await
+        self.ask_with(number, asked_by, headers).await
+    }
+
+    /// What as many get as wait for one flight, whose question is answered when all wait.
+    async fn fill_at_once(&self, count: usize, said: &Said) -> Vec<Got> {
+        let coalesced = || self.metrics.coalesced_requests.get();
+        let (asked, waited) = (self.asked(), coalesced());
+        let all = join_all((0..count).map(|_| self.fill(0)));
+        let answer = async {
+            until(|| self.asked() > asked && coalesced() - waited == count as u64 - 1).await;
+            let mut respond = self.peers[0].waiting.lock().pop().unwrap();
+            send(&mut respond, said);
+        };
+        tokio::join!(all, answer).0
+    }
+
+    async fn purge(&self, number: usize, minimum: Option<Minimum>) {
+        let order = Order {
+            scopes: vec![Scope::exact("shop.example", &format!("/{number}.png"))],
+            mode: Mode::Hard,
+            minimum,
+            once: None,
+            way: PurgeWay::Api,
+            by: "test".into(),
+        };
+        self.purges.submit(order).await.unwrap();
     }
 
     async fn ask(&self, number: usize, asked_by: AskedBy) -> Got {
-        let asked = timeout(PATIENCE, self.serve(number, asked_by));
+        self.ask_with(number, asked_by, &HeaderMap::new()).await
+    }
+
+    async fn ask_with(&self, number: usize, asked_by: AskedBy, headers: &HeaderMap) -> Got {
+        let asked = timeout(PATIENCE, self.serve(number, asked_by, headers));
         asked.await.expect("there is a deadline")
     }
 
-    async fn serve(&self, number: usize, asked_by: AskedBy) -> Got {
-        let (trace, headers, path) = (Trace::default(), HeaderMap::new(), format!("/{number}.png"));
+    async fn serve(&self, number: usize, asked_by: AskedBy, headers: &HeaderMap) -> Got {
+        let (trace, path) = (Trace::default(), format!("/{number}.png"));
         let request = Request {
             method: &Method::GET,
             version: Version::HTTP_11,
@@ -327,7 +373,7 @@ impl World {
             host: "shop.example",
             path: &path,
             query: None,
-            headers: &headers,
+            headers,
             client: [192, 0, 2, 7].into(),
             id: &HeaderValue::from_static("id"),
             trace: &trace,
@@ -401,6 +447,15 @@ fn engine(files: &std::path::Path, store: Store, purges: &Purges, metrics: &Arc<
         "node",
         metrics.clone(),
     )
+}
+
+async fn until(condition: impl Fn() -> bool) {
+    let met = async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, met).await.expect("it comes to that");
 }
 
 fn digest(bytes: &[u8]) -> String {
@@ -481,7 +536,7 @@ async fn a_node_without_a_lease_has_others_answer_and_passes_on_what_none_does()
     let metrics = Arc::new(Metrics::new());
     let purges = lapsed(&metrics).await;
     let image = || Script::Image(Said::of_length(IMAGE.len()));
-    let world = World::with(100, &[image(), image()], purges, metrics).await;
+    let world = World::with(config(), 100, &[image(), image()], purges, metrics).await;
     assert!(!world.purges.may_serve());
     for number in 0..IMAGES {
         assert_eq!(world.get(number).await.unwrap(), IMAGE, "{number}");
@@ -511,35 +566,153 @@ async fn a_copy_of_a_hot_image_is_counted_when_it_is_stored_or_can_not_be() {
     assert_eq!(world.get(0).await.unwrap(), IMAGE);
     world.get(1).await.unwrap_err();
     // A fill ends after who has asked for it.
-    let failed = async {
-        while counts() != [1, 1] {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    timeout(PATIENCE, failed).await.expect("it is counted");
+    until(|| counts() == [1, 1]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_peer_that_lives_and_waits_for_an_origin_is_asked_again() {
-    let world = World::new(0, &[Script::Waits]).await;
+async fn a_relay_that_finds_no_room_is_a_fill_and_no_request_to_the_origin() {
+    let metrics = Arc::new(Metrics::new());
+    let purges = leased(&metrics).await;
     let config = Config {
-        first_byte_deadline: Span::millis(50),
-        breaker_failures: 1,
-        ..world.config.clone()
+        relays_max: 1,
+        requests_max: 1,
+        ..config()
     };
-    let connections = Peers::new(&config, &identity("node"), world.metrics.clone());
-    let peer = member("a0", 100, world.peers[0].address);
-    for asked in [1, 2, 3] {
-        let mut waits = http::Request::get("https://shop.example/0.png").body(()).unwrap();
+    let world = World::with(config, 0, &[Script::WaitsAt("/0.png")], purges, metrics).await;
+    let waits = world.get(0);
+    let other = async {
+        until(|| world.asked() == 1).await;
+        world.get(1).await
+    };
+    let got = tokio::select! {
+        got = other => got,
+        got = waits => panic!("it should wait: {got:?}"),
+    };
+    assert_eq!(got.unwrap(), IMAGE);
+    assert_eq!((world.asked(), world.of_origin()), (2, 0));
+    let questions = |errand, result| world.metrics.cluster_questions[(errand, result)].get();
+    assert_eq!(questions(QuestionErrand::Relay, QuestionResult::Busy), 1);
+    assert_eq!(questions(QuestionErrand::Fill, QuestionResult::Answered), 1);
+}
+
+/// Asks a peer by itself, with a breaker that opens at the first failure.
+struct Asker<'a> {
+    world: &'a World,
+    connections: Peers,
+    peer: Arc<Member>,
+}
+
+impl<'a> Asker<'a> {
+    fn new(world: &'a World, first_byte_deadline: Span) -> Self {
+        let config = Config {
+            first_byte_deadline,
+            breaker_failures: 1,
+            breaker_open_for: Span::secs(600),
+            ..world.config.clone()
+        };
+        Asker {
+            world,
+            connections: Peers::new(&config, &identity("node"), world.metrics.clone()),
+            peer: member("a0", 100, world.peers[0].address),
+        }
+    }
+
+    /// An image, whole, or why there is none.
+    async fn fill(&self, number: usize) -> Result<(), PeerError> {
+        let url = format!("https://shop.example/{number}.png");
+        let mut question = http::Request::get(&url).body(()).unwrap();
         let fields = Fields {
             errand: Errand::Fill,
-            position: world.engine.log_position(),
+            position: self.world.engine.log_position(),
             client: [192, 0, 2, 7].into(),
-            key: KeyName::of("https://shop.example/0.png"),
+            key: KeyName::of(&url),
         };
-        fields.write(waits.headers_mut());
-        let late = timeout(PATIENCE, connections.ask(&peer, waits)).await.unwrap();
-        assert!(matches!(late, Err(PeerError::Deadline)));
-        assert_eq!(world.asked(), asked);
+        fields.write(question.headers_mut());
+        let asked = timeout(PATIENCE, self.connections.ask(&self.peer, question));
+        let mut body = asked.await.expect("there is a deadline")?.into_body();
+        while body.next().await?.is_some() {}
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_answers_nothing_but_pings_is_left_alone() {
+    let world = World::new(0, &[Script::WaitsAt("/0.png")]).await;
+    let asker = Asker::new(&world, Span::secs(1));
+    asker.fill(1).await.expect("that opens the connection");
+    assert!(matches!(asker.fill(0).await, Err(PeerError::Deadline)));
+    for number in [0, 1] {
+        let left_alone = asker.fill(number).await;
+        assert!(
+            matches!(left_alone, Err(PeerError::BreakerOpen)),
+            "{left_alone:?}"
+        );
+    }
+    assert_eq!(world.asked(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_that_waits_for_an_origin_and_answers_others_meanwhile_is_asked_again() {
+    let world = World::new(0, &[Script::WaitsAt("/0.png")]).await;
+    let asker = Asker::new(&world, Span::secs(2));
+    for _ in 0..2 {
+        let others = async {
+            loop {
+                asker.fill(1).await.expect("it answers");
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let late = tokio::select! {
+            late = asker.fill(0) => late,
+            () = others => unreachable!("they go on for ever"),
+        };
+        assert!(matches!(late, Err(PeerError::Deadline)), "{late:?}");
+    }
+    asker.fill(1).await.expect("it is asked");
+}
+
+/// A purge has told what the origin has, and the origin that the primary asks lags.
+#[tokio::test(flavor = "multi_thread")]
+async fn all_who_wait_get_what_the_primary_finds_too_old_and_nobody_keeps_it_or_asks_again() {
+    // Who asks may have forgotten what the primary knows, or take it for outlived by a clock that is ahead.
+    for minimum in [Some(Minimum::EntityTag("\"v7\"".into())), None] {
+        let world = World::new(0, &[Script::WaitsAt("/0.png")]).await;
+        world.purge(0, minimum.clone()).await;
+        let too_old = Said::of_length(IMAGE.len())
+            .with("etag", "\"v6\"")
+            .with("aquatint-stamp", world.purges.epoch().number())
+            .with("aquatint-too-old", 1);
+        for asked in [1, 2] {
+            for got in world.fill_at_once(20, &too_old).await {
+                assert_eq!(got.unwrap(), IMAGE, "{minimum:?}");
+            }
+            assert_eq!((world.asked(), world.of_origin()), (asked, 0), "{minimum:?}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fill_for_all_demands_what_its_client_demands_and_puts_up_with_nothing_more() {
+    let world = World::new(0, &[Script::Image(Said::of_length(IMAGE.len()))]).await;
+    for (number, (name, said, expected)) in [
+        ("cache-control", "max-stale", None),
+        ("cache-control", "max-stale=600, x=1", None),
+        ("cache-control", "max-stale=600, max-age=30", Some("max-age=30")),
+        (
+            "cache-control",
+            "min-fresh=5, max-age=0",
+            Some("max-age=0, min-fresh=5"),
+        ),
+        ("cache-control", "max-stale, no-cache", Some("no-cache")),
+        ("pragma", "no-cache", Some("no-cache")),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let headers = HeaderMap::from_iter([(HeaderName::from_static(name), said.parse().unwrap())]);
+        assert_eq!(world.fill_with(number, &headers).await.unwrap(), IMAGE);
+        let heard = world.peers[0].heard.lock().pop().unwrap();
+        let asked = heard.get("cache-control").map(|value| value.to_str().unwrap());
+        assert_eq!((asked, heard.get("pragma")), (expected, None), "{said}");
     }
 }

@@ -27,9 +27,8 @@ pub(super) use answer::as_origin;
 use super::lifecycle::Lifecycle;
 use super::settings::InForce;
 use crate::base::metrics::Metrics;
-use crate::cluster::config::Config;
+use crate::cluster::config::{Config, Windows};
 use crate::cluster::identity::{Bearer, Identity};
-use crate::cluster::peers::{CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES};
 use crate::cluster::question::ERRAND;
 use crate::purge::Purges;
 use crate::serve::Engine;
@@ -69,6 +68,7 @@ pub(crate) struct PeerServer {
     gate: Gate,
     front: Front,
     streams_max: u32,
+    windows: Windows,
     header_bytes_max: u32,
     keepalive_interval: Duration,
     keepalive_deadline: Duration,
@@ -83,6 +83,7 @@ impl PeerServer {
                 questions: Arc::new(Questions::new(config, process)),
             },
             streams_max: config.streams_max,
+            windows: config.windows_of_questions(),
             header_bytes_max: u32::try_from(config.header_bytes_max.bytes()).unwrap_or(u32::MAX),
             keepalive_interval: config.keepalive_interval.get(),
             keepalive_deadline: config.keepalive_deadline.get(),
@@ -100,8 +101,8 @@ impl PeerServer {
         socket.set_nonblocking(true)?;
         let socket = tokio::net::TcpListener::from_std(socket)?;
         let server = Server::builder()
-            .initial_stream_window_size(STREAM_WINDOW_BYTES)
-            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .initial_stream_window_size(self.windows.stream)
+            .initial_connection_window_size(self.windows.connection)
             .max_concurrent_streams(self.streams_max)
             .http2_max_header_list_size(self.header_bytes_max)
             .http2_keepalive_interval(Some(self.keepalive_interval))

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::base::epoch::{Incarnation, PurgeIndex};
-use crate::base::metrics::{QuestionErrand, QuestionResult};
+use crate::base::metrics::{PurgeWay, QuestionErrand, QuestionResult};
 use crate::base::secret::Secret;
 use crate::base::units::Span;
 use crate::cluster::identity::anonymous;
@@ -13,6 +13,7 @@ use crate::edge::purging::Orderer;
 use crate::edge::settings::Settings;
 use crate::key::KeyName;
 use crate::purge::Purges;
+use crate::purge::order::{Minimum, Mode, Order};
 use crate::scope::{Scope, Tags};
 use crate::serve::route::Routes;
 use crate::serve::variants::Watermarks;
@@ -33,6 +34,8 @@ const SECRET: &str = "aqc_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
 const ANOTHER: &str = "aqc_AQIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyA";
 const BODY: &[u8] = b"0123456789";
 const LARGE_BYTES: u64 = 96 << 20;
+/// May be stored; more than a few of them together are more than a system's buffers hold.
+const PICTURE_BYTES: usize = 4 << 20;
 
 /// Answers by path; what is slow waits until it is let go.
 struct Scripted {
@@ -111,6 +114,11 @@ impl Scripted {
                 }
                 stream.flush().await.ok()
             }
+            path if path.starts_with("/picture") => {
+                let header =
+                    format!("200 OK\r\nContent-Length: {PICTURE_BYTES}\r\nCache-Control: max-age=60");
+                say(&mut stream, &header, &vec![7; PICTURE_BYTES]).await
+            }
             "/error" => say(&mut stream, "hello", &[]).await,
             "/private" => {
                 let header = "200 OK\r\nContent-Length: 10\r\nSet-Cookie: a=b\r\nCache-Control: private";
@@ -180,11 +188,14 @@ async fn world() -> World {
 async fn world_with(change: impl FnOnce(&mut Config)) -> World {
     let origin = Scripted::start().await;
     let metrics = Arc::new(Metrics::new());
-    let purges = Purges::open(&Default::default(), None, "answers", metrics.clone()).await;
+    let purge = crate::purge::config::Config {
+        minimum_patience: Span::millis(1),
+        ..Default::default()
+    };
+    let purges = Purges::open(&purge, None, "answers", metrics.clone()).await;
     let purges = purges.unwrap();
     let engine = engine(&origin, &purges, &metrics).await;
     let edge = crate::edge::config::Config::default();
-    let purge = crate::purge::config::Config::default();
     let orderer = Orderer::new(&purge, purges.clone(), engine.clone(), metrics.clone());
     let settings = Settings::new(&edge, Arc::new(orderer));
     let (lifecycle, requests) = (Arc::<Lifecycle>::default(), TaskTracker::new());
@@ -366,6 +377,27 @@ async fn a_fill_is_answered_as_an_origin_does_with_its_stamp_and_age() {
     assert_eq!(world.questions(QuestionErrand::Fill, QuestionResult::Answered), 2);
     assert_eq!(world.metrics.cluster_answers[QuestionErrand::Fill].get(), 2);
     assert_eq!(world.metrics.requests_in_flight.get(), 0);
+}
+
+#[tokio::test]
+async fn what_is_older_than_a_purge_has_told_is_said_to_be_with_its_stamp() {
+    let world = world().await;
+    let too_old = |parts: &http::response::Parts| parts.headers.get("aquatint-too-old").cloned();
+    let (parts, _) = world.answer(world.question(Errand::Fill, "/b.png")).await;
+    assert_eq!(too_old(&parts), None);
+    let minimum = Minimum::EntityTag("\"y\"".into());
+    let told = order(Scope::exact("shop.example", "/a.png"), Some(minimum));
+    world.purges.submit(told).await.unwrap();
+    for requests in [2, 3] {
+        let (parts, body) = world.answer(world.question(Errand::Fill, "/a.png")).await;
+        assert_eq!((parts.status, &body[..]), (StatusCode::OK, BODY));
+        assert_eq!(too_old(&parts), Some("1".parse().unwrap()));
+        let stamp = question::stamp(&parts.headers).unwrap();
+        assert_eq!(stamp.epoch, world.purges.epoch());
+        assert_eq!(world.origin.requests(), requests, "it was stored");
+    }
+    let (parts, _) = world.answer(world.question(Errand::Relay, "/a.png")).await;
+    assert_eq!(too_old(&parts), None, "a client hears nothing of it");
 }
 
 #[tokio::test]
@@ -639,6 +671,17 @@ async fn door_before(address: SocketAddr, leads: watch::Receiver<bool>) -> Socke
     door
 }
 
+fn order(scope: Scope, minimum: Option<Minimum>) -> Order {
+    Order {
+        scopes: vec![scope],
+        mode: Mode::Hard,
+        minimum,
+        once: None,
+        way: PurgeWay::Api,
+        by: "test".into(),
+    }
+}
+
 #[tokio::test]
 async fn a_question_that_is_ahead_is_answered_as_soon_as_its_purges_have_come() {
     let world = world().await;
@@ -647,15 +690,13 @@ async fn a_question_that_is_ahead_is_answered_as_soon_as_its_purges_have_come() 
         applied: PurgeIndex::from_number(own.applied.number() + 1),
         ..own
     };
-    let order = crate::purge::order::Order {
-        scopes: vec![Scope::tag("sale")],
-        mode: crate::purge::order::Mode::Hard,
-        minimum: None,
-        once: None,
-        way: crate::base::metrics::PurgeWay::Api,
-        by: "test".into(),
+    let ordered = async {
+        world
+            .purges
+            .submit(order(Scope::tag("sale"), None))
+            .await
+            .unwrap()
     };
-    let ordered = async { world.purges.submit(order).await.unwrap() };
     let (caught_up, _) = tokio::join!(world.engine.catch_up(ahead, PATIENCE), ordered);
     assert_eq!(caught_up, Ok(()));
 }
@@ -716,6 +757,44 @@ async fn no_more_than_so_many_questions_are_under_way() {
         assert_eq!(whole(&mut answer.unwrap().into_body()).await.unwrap(), BODY);
     }
     assert_eq!(world.peers.in_flight(id), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_read_nothing_hold_up_no_other_question_to_the_node() {
+    let world = world().await;
+    let stored = world.question(Errand::Relay, "/picture");
+    assert_eq!(world.answer(stored.clone()).await.1.len(), PICTURE_BYTES);
+    let mut unread = Vec::new();
+    for _ in 0..20 {
+        unread.push(world.ask(stored.clone()).await.unwrap());
+    }
+    for errand in [Errand::Relay, Errand::Fill] {
+        let path = format!("/picture?for={errand:?}");
+        let (parts, body) = world.answer(world.question(errand, &path)).await;
+        assert_eq!((parts.status, body.len()), (StatusCode::OK, PICTURE_BYTES));
+    }
+    for answer in unread {
+        let body = whole(&mut answer.into_body()).await.unwrap();
+        assert_eq!(body.len(), PICTURE_BYTES, "who waited gets all");
+    }
+}
+
+#[tokio::test]
+async fn clients_that_read_nothing_leave_room_for_fills() {
+    let world = world_with(|config| {
+        config.relays_max = 2;
+        config.requests_max = 2;
+    })
+    .await;
+    let relay = || world.ask(world.question(Errand::Relay, "/large"));
+    let unread = [relay().await.unwrap(), relay().await.unwrap()];
+    assert!(matches!(relay().await, Err(PeerError::Busy)));
+    for errand in [Errand::Fill, Errand::Look] {
+        let (_, body) = world.answer(world.question(errand, "/a.png")).await;
+        assert_eq!(body, BODY);
+    }
+    drop(unread);
+    assert!(relay().await.is_ok());
 }
 
 #[tokio::test]

@@ -30,7 +30,7 @@ pub(crate) struct Owners {
     pub(super) primary: Option<Arc<Member>>,
     /// In this node's zone.
     pub(super) owners: Vec<Arc<Member>>,
-    /// Who would own it without this node.
+    /// Who would own it without this node, and who would ask the origin, wherever it is.
     pub(super) heirs: Vec<Arc<Member>>,
     /// Whether this node would own it if one of the owners went.
     pub(super) is_next: bool,
@@ -96,13 +96,18 @@ impl Network for InCluster {
         };
         let named = |candidates: Candidates| ring.named(candidates).cloned().collect::<Vec<_>>();
         let next = named(ring.candidates(&wanted).owners(self.replication + 1));
+        let mut heirs = named(
+            ring.candidates_without(&wanted, &view.own)
+                .owners(self.replication),
+        );
+        // A miss in any zone comes to it first.
+        let primary_next = ring.named(ring.fill_order_without(&wanted, &view.own)).next();
+        let is_missing = |next: &&Arc<Member>| heirs.iter().all(|heir| heir.id != next.id);
+        heirs.extend(primary_next.filter(is_missing).cloned());
         Owners {
             primary: ring.primary(&wanted).cloned(),
             owners: named(ring.owners(&wanted, self.replication)),
-            heirs: named(
-                ring.candidates_without(&wanted, &view.own)
-                    .owners(self.replication),
-            ),
+            heirs,
             is_next: next.iter().any(|member| member.id == view.own),
             own: view.own.clone(),
         }
@@ -145,5 +150,73 @@ impl Owners {
     /// Owners that are other nodes.
     pub(super) fn others(&self) -> impl Iterator<Item = &Arc<Member>> {
         self.owners.iter().filter(|owner| owner.id != self.own)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::scripted::member;
+    use super::*;
+    use crate::base::metrics::Metrics;
+    use crate::base::secret::Secret;
+    use crate::cluster::identity::Identity;
+    use crate::cluster::peers::Peers;
+    use crate::cluster::view::View;
+
+    const SECRET: &str = "aqc_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8";
+
+    /// Six nodes in three zones.
+    fn members() -> Vec<Arc<Member>> {
+        let place = |number: usize| {
+            let member = Member::clone(&member(&format!("node-{number}")));
+            let zone = ["a", "b", "c"][number % 3].into();
+            Arc::new(Member { zone, ..member })
+        };
+        (0..6).map(place).collect()
+    }
+
+    /// What `own` sees while these are there.
+    fn network(own: &Member, members: &[Arc<Member>], replication: usize) -> InCluster {
+        let config = Config {
+            secret: Some(Secret::new(SECRET.into())),
+            zone: own.zone.to_string(),
+            replication,
+            ..Config::default()
+        };
+        let identity = Identity::open(&config, &own.id).unwrap();
+        let peers = Peers::new(&config, &identity, Arc::new(Metrics::new()));
+        let view = View::new(1, own.id.clone(), members);
+        InCluster::new(Cluster::fixed(view, peers), &config)
+    }
+
+    #[tokio::test]
+    async fn who_asks_the_origin_next_is_an_heir_in_whatever_zone_and_takes_what_it_is_offered() {
+        let members = members();
+        let homes: Vec<_> = (0..100)
+            .map(|number| Home {
+                url: KeyName::of(&number.to_string()),
+                pool: "default".into(),
+            })
+            .collect();
+        for replication in [1, 2] {
+            let before: Vec<_> = members
+                .iter()
+                .map(|member| network(member, &members, replication))
+                .collect();
+            for (leaving, seen) in members.iter().zip(&before) {
+                let rest = members.iter().filter(|member| member.id != leaving.id);
+                let rest: Vec<_> = rest.cloned().collect();
+                let after = network(&rest[0], &rest, replication);
+                for home in &homes {
+                    let next = after.owners(home).primary.unwrap();
+                    let heirs = seen.owners(home).heirs;
+                    let found = heirs.iter().filter(|heir| heir.id == next.id).count();
+                    assert_eq!(found, 1, "{heirs:?} without {}", next.id);
+                    let at = members.iter().position(|member| member.id == next.id).unwrap();
+                    let receiver = before[at].owners(home);
+                    assert!(receiver.is_own() || receiver.is_next, "{}", next.id);
+                }
+            }
+        }
     }
 }

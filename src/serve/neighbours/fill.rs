@@ -9,7 +9,8 @@ use crate::base::metrics::{FillFrom, KeyClass};
 use crate::cluster::load::Underway;
 use crate::cluster::peers::{PeerBody, PeerError};
 use crate::cluster::question::{self, Errand, Failure};
-use crate::http::freshness::Exchange;
+use crate::http::freshness::{Exchange, InitialAge};
+use crate::http::reuse::RequestControl;
 use crate::serve::failure::FlightFailure;
 use crate::serve::fill::Fill;
 use crate::upstream::{Elsewhere, OriginBody, OriginError, OriginRequest, OriginResponse};
@@ -93,6 +94,7 @@ impl Fill {
         errand: Errand,
     ) -> Option<Request<()>> {
         let mut headers = request.headers.clone();
+        keep_demands(&mut headers);
         neighbours.address(&mut headers, errand, self.client, self.url.name());
         let url = format!(
             "{}://{}{}",
@@ -108,6 +110,14 @@ impl Fill {
         *question.headers_mut() = headers;
         Some(question)
     }
+}
+
+/// Unlike an origin, a node obeys what a request says to caches, and what one client puts up with is not for all who wait.
+fn keep_demands(headers: &mut HeaderMap) {
+    let demands = RequestControl::of(headers).demands();
+    headers.remove(header::PRAGMA);
+    headers.remove(header::CACHE_CONTROL);
+    headers.extend(demands.map(|demands| (header::CACHE_CONTROL, demands)));
 }
 
 fn told(failure: Failure) -> OriginError {
@@ -139,7 +149,7 @@ fn understand(answer: Response<PeerBody>, began: Timestamp) -> Understood {
     }))
 }
 
-/// As if the origin had been asked here when it was asked there: its clock and this one need not agree.
+/// As if the origin had been asked here when it was asked there: the clocks of neither need agree with this one.
 fn as_of_the_origin(headers: &mut HeaderMap, began: Timestamp) -> Exchange {
     let age = question::age(headers);
     if age.is_some() {
@@ -149,6 +159,10 @@ fn as_of_the_origin(headers: &mut HeaderMap, began: Timestamp) -> Exchange {
     Exchange {
         requested_at: at,
         received_at: at,
+        initial_age: match age {
+            Some(_) => InitialAge::Told,
+            None => InitialAge::ByHeader,
+        },
     }
 }
 
@@ -181,5 +195,75 @@ impl Elsewhere for FromPeer {
             })
         })
         .boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::freshness::{CachePolicy, Facts, Heuristic, Lifetime, Verdict, Versioned, judge};
+    use http::StatusCode;
+    use proptest::prelude::*;
+    use std::time::Duration;
+
+    const THERE: Timestamp = Timestamp::from_secs(1_700_000_000);
+
+    /// Of a minute each.
+    const LIFETIMES: [&str; 3] = ["max-age", "expires", "last-modified"];
+
+    fn date(at: Timestamp) -> HeaderValue {
+        HeaderValue::try_from(httpdate::fmt_http_date(at.as_system_time())).unwrap()
+    }
+
+    /// As a node judges it whose clock says `here`, of what another answers whose clock, and its origin's, says [`THERE`].
+    fn judged(here: Timestamp, age: Duration, lifetime: &str) -> Lifetime {
+        let sent_at = THERE.minus(age);
+        let mut headers = HeaderMap::from_iter([(header::DATE, date(sent_at))]);
+        let minutes = |count: u64| Duration::from_secs(60 * count);
+        let (name, value) = match lifetime {
+            "max-age" => (header::CACHE_CONTROL, HeaderValue::from_static("max-age=60")),
+            "expires" => (header::EXPIRES, date(sent_at.plus(minutes(1)))),
+            _ => (header::LAST_MODIFIED, date(sent_at.minus(minutes(10)))),
+        };
+        headers.insert(name, value);
+        question::write_age(&mut headers, age);
+        headers.insert(header::AGE, HeaderValue::from(age.as_secs() + 1));
+        let exchange = as_of_the_origin(&mut headers, here);
+        let policy = CachePolicy {
+            heuristic: Heuristic {
+                percent: 10,
+                max: minutes(60),
+            },
+            ..CachePolicy::default()
+        };
+        let facts = Facts {
+            status: StatusCode::OK,
+            headers: &headers,
+            request_headers: &HeaderMap::new(),
+            exchange,
+            versioned: Versioned::No,
+        };
+        match judge(&facts, &policy) {
+            Verdict::Store(lifetime) => lifetime,
+            Verdict::Refuse(refusal) => panic!("{refusal:?}"),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_fill_is_as_old_and_as_fresh_as_was_said_by_clocks_far_ahead_and_far_behind(
+            here_s in 1_000_000u64..3_000_000_000,
+            age_s in 0u64..50,
+            age_ms in 0u64..1000,
+            lifetime in prop::sample::select(LIFETIMES.to_vec()),
+        ) {
+            let age = Duration::from_millis(age_s * 1000 + age_ms);
+            for here in [Timestamp::from_secs(here_s), THERE] {
+                let judged = judged(here, age, lifetime);
+                prop_assert_eq!(judged.age(here), age, "{}", lifetime);
+                let fresh_for = judged.fresh_until.since(judged.born_at).as_secs();
+                prop_assert!((59..=61).contains(&fresh_for), "{} {}", lifetime, fresh_for);
+            }
+        }
     }
 }
