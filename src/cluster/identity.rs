@@ -150,7 +150,7 @@ impl ProgramCertificate {
     pub fn new(secret: &ClusterSecret, name: &str) -> Result<Self, IdentityError> {
         let (authority, authority_key) = authority(secret)?;
         let issuer = Issuer::new(authority_params(), authority_key);
-        let key = KeyPair::generate_for(&PKCS_ED25519)?;
+        let key = key_pair(&unused_seed()?)?;
         let mut params = params(name, format!("{OF_PROGRAMS}{SERVER_NAME}"))?;
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
         Ok(ProgramCertificate {
@@ -225,9 +225,21 @@ impl Material {
 
 /// The same on every node, to the byte: Ed25519 signs without chance.
 fn authority(secret: &ClusterSecret) -> Result<(Certificate, KeyPair), IdentityError> {
-    let key = PrivatePkcs8KeyDer::from([&ED25519_PKCS8[..], &secret.key(CONTEXT)].concat());
-    let key = KeyPair::from_pkcs8_der_and_sign_algo(&key, &PKCS_ED25519)?;
+    let key = key_pair(&secret.key(CONTEXT))?;
     Ok((authority_params().self_signed(&key)?, key))
+}
+
+/// As a PKCS #8 of version 1, which all libraries read: the one that keeps the public key too is unknown to OpenSSL 3.0.
+fn key_pair(seed: &[u8; 32]) -> Result<KeyPair, IdentityError> {
+    let key = PrivatePkcs8KeyDer::from([&ED25519_PKCS8[..], seed].concat());
+    Ok(KeyPair::from_pkcs8_der_and_sign_algo(&key, &PKCS_ED25519)?)
+}
+
+fn unused_seed() -> Result<[u8; 32], IdentityError> {
+    let mut seed = [0; 32];
+    let random = rustls::crypto::ring::default_provider().secure_random;
+    random.fill(&mut seed).map_err(|_| SecretError::NoRandom)?;
+    Ok(seed)
 }
 
 fn authority_params() -> CertificateParams {

@@ -29,6 +29,8 @@ pub const PROTOCOL: HeaderName = HeaderName::from_static("aquatint-protocol");
 pub const STAMP: HeaderName = HeaderName::from_static("aquatint-stamp");
 /// In answers to a fill: it is older than a purge has told that the origin has, and may be shared but not stored.
 pub const TOO_OLD: HeaderName = HeaderName::from_static("aquatint-too-old");
+/// In answers to a fill: only the close of the origin's connection tells where the body ends. It may be shared but not stored.
+pub const UNFRAMED: HeaderName = HeaderName::from_static("aquatint-unframed");
 /// In answers to a fill: how old it is, in milliseconds.
 pub const AGE: HeaderName = HeaderName::from_static("aquatint-age");
 /// Why the origin's answer is not there; such an answer is the origin's failure, not the peer's.
@@ -48,8 +50,8 @@ pub const PROTOCOL_VERSION: u32 = 1;
 /// Tags of one answer, as many as a route may allow; one with more has no stamp, and is not stored by who asked.
 const TAGS_MAX: usize = 10_000;
 
-static FIELDS: [HeaderName; 12] = [
-    ERRAND, LOG, CLIENT, KEY, PROTOCOL, STAMP, TOO_OLD, AGE, FAILURE, REFUSED, HOT, DIGEST,
+static FIELDS: [HeaderName; 13] = [
+    ERRAND, LOG, CLIENT, KEY, PROTOCOL, STAMP, TOO_OLD, UNFRAMED, AGE, FAILURE, REFUSED, HOT, DIGEST,
 ];
 
 /// What a node does for another. None of them is passed on to a third but a relay's miss, as a fill.
@@ -305,6 +307,15 @@ pub fn write_too_old(headers: &mut HeaderMap) {
 /// Whatever is said in the field: it is said of nothing else.
 pub fn is_too_old(headers: &HeaderMap) -> bool {
     headers.contains_key(TOO_OLD)
+}
+
+pub fn write_unframed(headers: &mut HeaderMap) {
+    headers.insert(UNFRAMED, HeaderValue::from_static("1"));
+}
+
+/// Whatever is said in the field: it is said of nothing else.
+pub fn is_unframed(headers: &HeaderMap) -> bool {
+    headers.contains_key(UNFRAMED)
 }
 
 pub fn write_age(headers: &mut HeaderMap, age: Duration) {

@@ -44,9 +44,8 @@ pub enum OrderError {
     Conflict(PurgeId),
     #[error("this very request was carried out before, as purge {}; nothing was done", .0.purge_id)]
     Replayed(Box<Receipt>),
-    #[error(
-        "the voter of the log of purges can not be reached: {0}; nothing is acknowledged, though it may yet take effect"
-    )]
+    /// With all that is to be said of the voter.
+    #[error("{0}; nothing is acknowledged, though it may yet take effect")]
     Unreachable(String),
     #[error(
         "another node has the voter's name, and may keep another log; nothing is acknowledged, though it may have taken effect"

@@ -3,7 +3,7 @@
 //! Invariant: it is decided by the header alone, before any byte of the body. It does not know flights.
 
 use super::fill::{Fill, Incoming, Previous};
-use super::head::{FAULT_OF_REQUEST, Fate, TOO_OLD, UNTOLD};
+use super::head::{FAULT_OF_REQUEST, Fate, TOO_OLD, UNFRAMED, UNTOLD};
 use super::trip::Extent;
 use crate::base::clock;
 use crate::http::freshness::{Exchange, Facts, Refusal, Verdict, judge};
@@ -56,8 +56,7 @@ impl Fill {
             return Fate::Private("too-large");
         }
         if body.framing() == Framing::UntilClose {
-            // Its end can not be told from a connection that died.
-            return Fate::Shared("unframed");
+            return Fate::Shared(UNFRAMED);
         }
         if is_part && length.and_then(|length| Run::of(headers, length)).is_none() {
             return Fate::Shared("content-range");

@@ -55,12 +55,19 @@ pub(crate) const FAULT_OF_REQUEST: &str = "request";
 /// The origin answers with less than a purge has told that it has.
 pub(crate) const TOO_OLD: &str = "older-than-purge";
 
+/// The body's end can not be told from a connection that died.
+pub(crate) const UNFRAMED: &str = "unframed";
+
 /// Another node does not tell by which purges its answer is known: the next time it may.
 pub(crate) const UNTOLD: &str = "untold";
 
 impl Fate {
     pub(crate) fn is_too_old(self) -> bool {
         matches!(self, Fate::Shared(TOO_OLD) | Fate::Private(TOO_OLD))
+    }
+
+    pub(crate) fn is_unframed(self) -> bool {
+        matches!(self, Fate::Shared(UNFRAMED))
     }
 
     /// Whether another request for the same URL would meet it too; credentials, and faults of a request, are one

@@ -21,7 +21,7 @@ use crate::cluster::Cluster;
 use crate::cluster::member::Member;
 use crate::cluster::question::LogPosition;
 use crate::http::freshness::{Exchange, InitialAge};
-use crate::upstream::{Elsewhere, OriginBody, OriginResponse};
+use crate::upstream::{Elsewhere, Framing, OriginBody, OriginResponse};
 use http::{HeaderMap, StatusCode};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -152,7 +152,7 @@ fn answer_of<B: Elsewhere + 'static>(handed: Handed<B>) -> Result<OriginResponse
         status,
         headers,
         length: Some(length),
-        body: OriginBody::from_elsewhere(body),
+        body: OriginBody::from_elsewhere(body, Framing::Framed),
         exchange: Exchange {
             requested_at: now,
             received_at: now,

@@ -222,6 +222,11 @@ impl Head {
         matches!(self, Head::Flight(head, _) if head.fate.is_too_old())
     }
 
+    /// Whether its body's end can not be told from its being cut off.
+    pub(crate) fn is_unframed(&self) -> bool {
+        matches!(self, Head::Flight(head, _) if head.fate.is_unframed())
+    }
+
     /// That of the whole representation: a stored part is one of a 200.
     pub(crate) fn status(&self) -> StatusCode {
         match self {

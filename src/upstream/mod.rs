@@ -295,11 +295,11 @@ impl OriginBody {
         }
     }
 
-    /// A body with a known end that no origin sends; it is not counted as one's.
-    pub fn from_elsewhere(body: impl Elsewhere + 'static) -> Self {
+    /// A body that no origin sends, though it may be framed as one has framed it; it is not counted as one's.
+    pub fn from_elsewhere(body: impl Elsewhere + 'static, framing: Framing) -> Self {
         OriginBody {
             source: Source::Elsewhere(Box::new(body)),
-            framing: Framing::Framed,
+            framing,
             trailers: None,
             under_way: None,
             sent_at: clock::monotonic(),

@@ -27,6 +27,9 @@ pub(in crate::edge) fn as_origin(served: &Served, headers: &mut HeaderMap) {
     if served.head.is_too_old() {
         question::write_too_old(headers);
     }
+    if served.head.is_unframed() {
+        question::write_unframed(headers);
+    }
     if let Head::Stored(entry) = &served.head {
         question::write_digest(headers, &entry.body.digest);
     }

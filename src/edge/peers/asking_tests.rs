@@ -671,6 +671,16 @@ async fn a_peer_that_waits_for_an_origin_and_answers_others_meanwhile_is_asked_a
     asker.fill(1).await.expect("it is asked");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_whose_end_only_a_close_tells_is_passed_on_and_kept_by_nobody() {
+    let unframed = Said::default().with("aquatint-unframed", 1);
+    let world = World::new(0, &[Script::Image(unframed)]).await;
+    for asked in [1, 2] {
+        assert_eq!(world.fill(0).await.unwrap(), IMAGE);
+        assert_eq!((world.asked(), world.of_origin()), (asked, 0));
+    }
+}
+
 /// A purge has told what the origin has, and the origin that the primary asks lags.
 #[tokio::test(flavor = "multi_thread")]
 async fn all_who_wait_get_what_the_primary_finds_too_old_and_nobody_keeps_it_or_asks_again() {

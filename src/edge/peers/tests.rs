@@ -119,6 +119,7 @@ impl Scripted {
                     format!("200 OK\r\nContent-Length: {PICTURE_BYTES}\r\nCache-Control: max-age=60");
                 say(&mut stream, &header, &vec![7; PICTURE_BYTES]).await
             }
+            "/unframed" => say(&mut stream, "200 OK\r\nCache-Control: max-age=60", BODY).await,
             "/error" => say(&mut stream, "hello", &[]).await,
             "/private" => {
                 let header = "200 OK\r\nContent-Length: 10\r\nSet-Cookie: a=b\r\nCache-Control: private";
@@ -452,6 +453,15 @@ async fn what_is_one_clients_alone_goes_to_the_one_who_asked() {
         (&body[..], &parts.headers[header::SET_COOKIE]),
         (BODY, &"a=b".parse().unwrap())
     );
+}
+
+#[tokio::test]
+async fn that_only_a_close_tells_where_a_body_ends_is_told_who_asks_in_the_origins_place() {
+    let world = world().await;
+    let (parts, body) = world.answer(world.question(Errand::Fill, "/unframed")).await;
+    assert_eq!((&body[..], question::is_unframed(&parts.headers)), (BODY, true));
+    let (parts, _) = world.answer(world.question(Errand::Fill, "/a.png")).await;
+    assert!(!question::is_unframed(&parts.headers));
 }
 
 #[tokio::test]

@@ -166,7 +166,8 @@ impl Follower {
             return Err(OrderError::Stopping);
         }
         let answer = timeout(self.deadline, self.shared.voter.submit(order)).await;
-        answer.unwrap_or_else(|_| Err(OrderError::Unreachable("no answer in time".to_owned())))
+        let late = || VoterError::Unreachable("no answer in time".to_owned());
+        answer.unwrap_or_else(|_| Err(OrderError::Unreachable(late().to_string())))
     }
 
     pub(in crate::purge) async fn receipt(&self, id: &PurgeId) -> Result<Option<Receipt>, OrderError> {

@@ -13,7 +13,7 @@ use crate::http::freshness::{Exchange, InitialAge};
 use crate::http::reuse::RequestControl;
 use crate::serve::failure::FlightFailure;
 use crate::serve::fill::Fill;
-use crate::upstream::{Elsewhere, OriginBody, OriginError, OriginRequest, OriginResponse};
+use crate::upstream::{Elsewhere, Framing, OriginBody, OriginError, OriginRequest, OriginResponse};
 use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -137,15 +137,20 @@ fn understand(answer: Response<PeerBody>, began: Timestamp) -> Understood {
     if !headers.contains_key(question::STAMP) {
         headers.insert(question::STAMP, UNSTAMPED);
     }
+    let framing = match question::is_unframed(&headers) {
+        true => Framing::UntilClose,
+        false => Framing::Framed,
+    };
+    let from_peer = FromPeer {
+        body,
+        _under_way: None,
+    };
     Understood::Answer(Box::new(OriginResponse {
         status: parts.status,
         length: length(&headers),
         exchange: as_of_the_origin(&mut headers, began),
         headers,
-        body: OriginBody::from_elsewhere(FromPeer {
-            body,
-            _under_way: None,
-        }),
+        body: OriginBody::from_elsewhere(from_peer, framing),
     }))
 }
 

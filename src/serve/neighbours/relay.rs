@@ -19,7 +19,7 @@ use crate::serve::route::Versioning;
 use crate::serve::served::{Head, PassedHead, Served};
 use crate::serve::trip::Trip;
 use crate::serve::{AskedBy, Engine, ServeError};
-use crate::upstream::{OriginBody, OriginError};
+use crate::upstream::{Framing, OriginBody, OriginError};
 use http::{Request, Response};
 
 impl Engine {
@@ -124,7 +124,10 @@ impl Trip<'_> {
                 length: length(&headers),
                 headers,
             }),
-            body: Body::Origin(OriginBody::from_elsewhere(FromPeer::counted(body, under_way))),
+            body: Body::Origin(OriginBody::from_elsewhere(
+                FromPeer::counted(body, under_way),
+                Framing::Framed,
+            )),
             route: self.route.clone(),
             versioning: Versioning::Plain,
             rendition: None,
