@@ -133,7 +133,7 @@ fn what_a_program_puts_at_one_node_is_got_at_another_until_it_is_deleted() {
         assert!(got == body, "{} bytes", got.len());
     }
     cluster.run(&[AssertOriginFetches(Fetches::AtMost(0))]);
-    // For as long as a lease after its start, the log's keeper lets it wait for what an earlier process may have granted.
+    // For as long as a lease after its start, the voter lets it wait for what an earlier process may have granted.
     let deleted = eventually("it is deleted everywhere", || programs[2].delete().ok());
     assert!(deleted > 0);
     for program in &mut programs {

@@ -61,7 +61,7 @@ fn nodes_of_an_operators_own_authority_are_a_cluster() {
             Expected::AtLeast(20.0),
         ),
         AssertMetric(&[1, 2, 3], HANDSHAKES_FAILED, Expected::Is(0.0)),
-        // For as long as a lease after its start, the log's keeper lets purges wait for what an earlier process may have granted.
+        // For as long as a lease after its start, the voter lets purges wait for what an earlier process may have granted.
         AwaitPurges(1),
         PurgeAndRead(&[1, 2, 3], 0..6),
         AssertPurges(6),

@@ -70,7 +70,7 @@ fn a_node_that_stood_still_serves_nothing_that_has_been_purged_meanwhile() {
 }
 
 #[test]
-fn nothing_purged_is_served_after_the_keeper_of_the_log_was_killed_and_came_back() {
+fn nothing_purged_is_served_after_the_voter_was_killed_and_came_back() {
     run(&[
         Start(3),
         Ask(&[1, 2, 3], 0..OBJECTS),
